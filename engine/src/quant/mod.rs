@@ -1,0 +1,54 @@
+//! Tensor formats: one file each, one line each in [`FORMATS`].
+//!
+//! A format is a value: its name, its id in GGUF, the shape of its blocks, a scalar decoder and encoder,
+//! and how eight of its rows are packed for the kernels. Nothing else in the crate matches on a format's name.
+
+mod q4_0;
+
+/// A tensor format.
+#[derive(Debug)]
+pub struct Format {
+    /// The name that GGUF tools print, in upper case: `Q4_0`.
+    pub name: &'static str,
+    /// The type id in a GGUF tensor record.
+    pub gguf_id: u32,
+    /// Elements in a block; a row is a whole number of blocks.
+    pub block_len: usize,
+    /// Bytes of a block.
+    pub block_bytes: usize,
+    /// Decodes whole blocks: `bytes.len() / block_bytes * block_len == out.len()`.
+    pub decode: fn(bytes: &[u8], out: &mut [f32]),
+    /// Encodes whole blocks, rounding to nearest; the inverse shape of `decode`.
+    pub encode: fn(values: &[f32], out: &mut [u8]),
+}
+
+impl PartialEq for Format {
+    fn eq(&self, other: &Self) -> bool {
+        self.gguf_id == other.gguf_id
+    }
+}
+impl Eq for Format {}
+
+/// Every format, in the order of its GGUF id.
+pub static FORMATS: &[&Format] = &[&q4_0::FORMAT];
+
+impl Format {
+    /// The format with this GGUF id.
+    pub fn by_id(gguf_id: u32) -> Option<&'static Format> {
+        FORMATS.iter().copied().find(|f| f.gguf_id == gguf_id)
+    }
+
+    /// The format of this name, in any case.
+    pub fn by_name(name: &str) -> Option<&'static Format> {
+        FORMATS.iter().copied().find(|f| f.name.eq_ignore_ascii_case(name))
+    }
+
+    /// Bytes of a row of `cols` elements; `None` if it is not a whole number of blocks or overflows.
+    pub fn row_bytes(&self, cols: u64) -> Option<u64> {
+        let block_len = self.block_len as u64;
+        if !cols.is_multiple_of(block_len) {
+            return None;
+        }
+        (cols / block_len).checked_mul(self.block_bytes as u64)
+    }
+}
