@@ -1,1 +1,14 @@
-//! placeholder
+//! A reproducible cross-framework benchmark harness for LLM inference.
+//!
+//! A scenario becomes a plan; the plan's launches become samples in a bundle; the bundle becomes a report.
+//! A module imports only from the modules listed before it here.
+#![forbid(unsafe_code)]
+
+pub mod units;
+pub mod machine;
+pub mod scenario;
+pub mod protocol;
+pub mod sample;
+pub mod plan;
+pub mod bundle;
+pub mod cmd;

@@ -1,0 +1,106 @@
+//! The result bundle: a directory that holds the evidence, written as it is gathered.
+
+use crate::machine::Machine;
+use crate::plan::Plan;
+use crate::scenario::Scenario;
+use serde::{Deserialize, Serialize};
+
+/// Schema of [`Manifest`]; readers accept every older one and refuse a newer one.
+pub const BUNDLE_SCHEMA: u32 = 1;
+
+/// `manifest.json`: everything that a reader needs to know about a run besides its samples.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// [`BUNDLE_SCHEMA`].
+    pub schema: u32,
+    /// `<date>-<host>-<scenario>`
+    pub id: String,
+    /// UTC, RFC 3339.
+    pub created_at: String,
+    /// The command that made it.
+    pub command: Vec<String>,
+    /// Version of the harness.
+    pub harness_version: String,
+    /// Commit of the harness's source, with `-dirty` where files differed; `None` outside a checkout.
+    pub harness_commit: Option<String>,
+    /// The scenario's text, as read.
+    pub scenario_text: String,
+    /// Its sha256.
+    pub scenario_sha256: String,
+    /// The scenario, as understood.
+    pub scenario: Scenario,
+    /// The machine.
+    pub machine: Machine,
+    /// The model file that was used.
+    pub model: ModelRecord,
+    /// Every framework of the scenario: what was found, or why not.
+    pub frameworks: Vec<FrameworkRecord>,
+    /// Seed in use.
+    pub seed: u64,
+    /// The plan.
+    pub plan: Plan,
+}
+
+/// The model file that a run used.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModelRecord {
+    /// As the tables name it; a stand-in says so: `TinyLlama 1.1B (synthetic stand-in)`.
+    pub name: String,
+    /// `Q4_0`
+    pub quantization: String,
+    /// File name, without the directory.
+    pub file_name: String,
+    /// Size.
+    pub bytes: u64,
+    /// Lower-case hexadecimal.
+    pub sha256: String,
+    /// Set when a synthetic model stood in, with the reason.
+    pub stand_in_reason: Option<String>,
+}
+
+/// A framework as it was found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FrameworkRecord {
+    /// Row label.
+    pub label: String,
+    /// Id in frameworks.yaml.
+    pub id: String,
+    /// `llama.cpp (CPU)`
+    pub display_name: String,
+    /// Columns `Language` and `Implementation` of the report.
+    pub language: String,
+    /// `C++ + AVX2`
+    pub implementation: String,
+    /// Column `Notes`.
+    pub notes: String,
+    /// SPDX.
+    pub licence: String,
+    /// Home page.
+    pub home_page: String,
+    /// The program, where it was found.
+    pub program: Option<ProgramRecord>,
+    /// Why it cannot be measured, if so.
+    pub unavailable: Option<Unavailable>,
+}
+
+/// A program file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProgramRecord {
+    /// Path, with the home directory written as `~`.
+    pub path: String,
+    /// Version that it gives of itself.
+    pub version: String,
+    /// Of the file.
+    pub sha256: String,
+    /// Build flags, as far as known.
+    pub build: String,
+}
+
+/// Why a framework cannot be measured here.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unavailable {
+    /// `missing` or `unsupported`.
+    pub kind: crate::sample::FailureKind,
+    /// The reason and the remedy.
+    pub reason: String,
+}

@@ -1,0 +1,306 @@
+//! What one launch of one framework yielded: the line that a bundle keeps, and the metrics computed from it.
+
+use crate::protocol::WeightsClass;
+use crate::units::{ns_to_ms, ns_to_s};
+use serde::{Deserialize, Serialize};
+
+/// Schema of [`LaunchRecord`]; readers accept every older one.
+pub const SAMPLE_SCHEMA: u32 = 1;
+
+/// One line of `samples.jsonl`: a launch, successful or not.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LaunchRecord {
+    /// [`SAMPLE_SCHEMA`].
+    pub schema: u32,
+    /// Unique in the bundle: `b03-llama.cpp-chat-t2`, or `x00-…` for a cross-check.
+    pub launch_id: String,
+    /// Block, from 0. Cross-checks have the block in which they ran.
+    pub block: u32,
+    /// Position in the whole plan, from 0.
+    pub position: u32,
+    /// What the launch was for.
+    pub role: Role,
+    /// The row's label: framework id, or id and variant.
+    pub framework: String,
+    /// Workload name.
+    pub workload: String,
+    /// Threads asked for.
+    pub threads: u32,
+    /// UTC, RFC 3339.
+    pub started_at: String,
+    /// Wall time of the whole launch.
+    pub wall_ns: u64,
+    /// The command line, as started.
+    pub argv: Vec<String>,
+    /// What came of it.
+    pub outcome: Outcome,
+}
+
+/// What a launch is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, PartialOrd, Ord, Hash)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// Counts.
+    Measure,
+    /// Another program's own figures for the same cell (llama-bench); shown beside, never ranked.
+    CrossCheck,
+}
+
+/// Measured, or failed with the reason.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "outcome", rename_all = "snake_case")]
+pub enum Outcome {
+    /// The framework did what was asked; gates may still have failed.
+    Measured(Box<Measured>),
+    /// A row all the same.
+    Failed {
+        /// See [`FailureKind`].
+        kind: FailureKind,
+        /// For a person: what happened, and the remedy where there is one.
+        message: String,
+        /// The last lines that the framework wrote to stderr.
+        stderr_tail: String,
+    },
+}
+
+/// Why a framework could not be measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, PartialOrd, Ord, Hash)]
+#[serde(rename_all = "snake_case")]
+pub enum FailureKind {
+    /// Not on this machine.
+    Missing,
+    /// It does not exist for this platform, or the harness does not drive it yet.
+    Unsupported,
+    /// It could not be started.
+    Spawn,
+    /// It ended early, by exit code or signal.
+    Crashed,
+    /// It did not answer within the scenario's time limit.
+    TimedOut,
+    /// It answered with something that is not the protocol.
+    Garbage,
+    /// It reported an error of its own.
+    Reported,
+    /// It answered with the wrong number of tokens.
+    WrongLength,
+}
+
+/// What a launch measured.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Measured {
+    /// The framework's version.
+    pub version: String,
+    /// Its build flags.
+    pub build: String,
+    /// See [`WeightsClass`].
+    pub weights_class: WeightsClass,
+    /// CPU features in use, and the like.
+    pub features: Vec<String>,
+    /// Threads in use, where the framework tells.
+    pub threads_used: Option<u32>,
+    /// From the launch of the process until it could take a prompt, by the launcher's clock.
+    pub load_ns: Option<u64>,
+    /// The first, cold request, and when its first token was there, counted from the launch of the process.
+    pub cold: Option<ColdRequest>,
+    /// The warm requests.
+    pub requests: Vec<RequestSample>,
+    /// Memory.
+    pub memory: Memory,
+    /// Every gate, with what was seen.
+    pub gates: Vec<Gate>,
+    /// Figures that the framework gave of itself (tok/s by its own clock, …), for the cross-check.
+    pub reported: Vec<Reported>,
+    /// The greedy continuation of the verification prompt, where it was asked for.
+    pub verify_token_ids: Option<Vec<u32>>,
+}
+
+/// The first request after the launch.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ColdRequest {
+    /// From the launch of the process until the first token was there.
+    pub first_token_after_launch_ns: u64,
+    /// The request.
+    pub request: RequestSample,
+}
+
+/// One request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RequestSample {
+    /// Index of the prompt.
+    pub rep: u32,
+    /// Prompt tokens that the framework says it processed or was given.
+    pub n_prompt: u32,
+    /// Prompt tokens from a cache.
+    pub n_cached: u32,
+    /// Time to process the prompt, where the framework tells.
+    pub prefill_ns: Option<u64>,
+    /// Generated ids.
+    pub token_ids: Vec<u32>,
+    /// For each token, from the start of the request until it was there.
+    pub token_at_ns: Vec<u64>,
+}
+
+/// A figure that a framework gave of itself.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Reported {
+    /// `prefill_tok_s`, `decode_tok_s`, …
+    pub name: String,
+    /// One value for each repetition.
+    pub values: Vec<f64>,
+}
+
+/// Memory of the framework's processes, in bytes. `None` where the system does not tell.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Memory {
+    /// High-water mark of the resident set (Linux `VmHWM`; elsewhere the largest sample).
+    pub rss_peak_bytes: Option<u64>,
+    /// Largest sampled anonymous part.
+    pub rss_anon_bytes: Option<u64>,
+    /// Largest sampled file-backed part.
+    pub rss_file_bytes: Option<u64>,
+    /// Largest sampled proportional set size.
+    pub pss_bytes: Option<u64>,
+    /// Samples taken.
+    pub n_samples: u32,
+}
+
+/// A condition that a comparison rests on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gate {
+    /// `prompt_count`, `nothing_cached`, `output_length`, `right_output`, `threads`.
+    pub name: String,
+    /// Whether it held.
+    pub passed: bool,
+    /// What was wanted.
+    pub wanted: String,
+    /// What was seen.
+    pub seen: String,
+}
+
+/// A metric of MEASUREMENT: what is computed from a launch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Metric {
+    /// s; lower is better.
+    Load,
+    /// ms; lower is better.
+    TtftWarm,
+    /// ms from launch; lower is better.
+    TtftCold,
+    /// tok/s.
+    Prefill,
+    /// tok/s: (n − 1) / (t_last − t_first).
+    Decode,
+    /// tok/s: n / t_last.
+    EndToEnd,
+    /// bytes; lower is better.
+    PeakRss,
+}
+
+impl Metric {
+    /// All of them.
+    pub const ALL: [Metric; 7] = [
+        Metric::Load,
+        Metric::TtftWarm,
+        Metric::TtftCold,
+        Metric::Prefill,
+        Metric::Decode,
+        Metric::EndToEnd,
+        Metric::PeakRss,
+    ];
+
+    /// Whether a larger value is better.
+    pub fn higher_is_better(self) -> bool {
+        matches!(self, Metric::Prefill | Metric::Decode | Metric::EndToEnd)
+    }
+}
+
+impl RequestSample {
+    /// Time to first token, ms.
+    pub fn ttft_ms(&self) -> Option<f64> {
+        self.token_at_ns.first().map(|&ns| ns_to_ms(ns))
+    }
+
+    /// Prompt tokens per second of prefill.
+    pub fn prefill_tok_s(&self) -> Option<f64> {
+        let ns = self.prefill_ns.filter(|&ns| ns > 0)?;
+        Some(f64::from(self.n_prompt) / ns_to_s(ns))
+    }
+
+    /// Generated tokens per second after the first; `None` for fewer than two.
+    pub fn decode_tok_s(&self) -> Option<f64> {
+        let (first, last) = (*self.token_at_ns.first()?, *self.token_at_ns.last()?);
+        let steps = self.token_at_ns.len() - 1;
+        (steps > 0 && last > first).then(|| steps as f64 / ns_to_s(last - first))
+    }
+
+    /// Generated tokens per second of the whole request.
+    pub fn end_to_end_tok_s(&self) -> Option<f64> {
+        let last = self.token_at_ns.last().copied().filter(|&ns| ns > 0)?;
+        Some(self.token_at_ns.len() as f64 / ns_to_s(last))
+    }
+}
+
+impl Measured {
+    /// The launch's value of `metric`: the median over its warm requests, or the launch's own figure.
+    pub fn metric(&self, metric: Metric) -> Option<f64> {
+        let over = |f: fn(&RequestSample) -> Option<f64>| {
+            let values: Vec<f64> = self.requests.iter().filter_map(f).collect();
+            median(values)
+        };
+        match metric {
+            Metric::Load => self.load_ns.map(ns_to_s),
+            Metric::TtftCold => self.cold.as_ref().map(|c| ns_to_ms(c.first_token_after_launch_ns)),
+            Metric::TtftWarm => over(RequestSample::ttft_ms),
+            Metric::Prefill => over(RequestSample::prefill_tok_s),
+            Metric::Decode => over(RequestSample::decode_tok_s),
+            Metric::EndToEnd => over(RequestSample::end_to_end_tok_s),
+            Metric::PeakRss => self.memory.rss_peak_bytes.map(|b| b as f64),
+        }
+    }
+
+    /// Whether every gate held.
+    pub fn gates_passed(&self) -> bool {
+        self.gates.iter().all(|g| g.passed)
+    }
+}
+
+fn median(mut values: Vec<f64>) -> Option<f64> {
+    if values.is_empty() {
+        return None;
+    }
+    values.sort_by(f64::total_cmp);
+    let mid = values.len() / 2;
+    Some(if values.len() % 2 == 1 { values[mid] } else { (values[mid - 1] + values[mid]) / 2.0 })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request() -> RequestSample {
+        RequestSample {
+            rep: 1,
+            n_prompt: 100,
+            n_cached: 0,
+            prefill_ns: Some(500_000_000),
+            token_ids: vec![1, 2, 3],
+            token_at_ns: vec![600_000_000, 700_000_000, 1_000_000_000],
+        }
+    }
+
+    #[test]
+    fn request_metrics_follow_their_definitions() {
+        let r = request();
+        assert_eq!(r.ttft_ms(), Some(600.0));
+        assert_eq!(r.prefill_tok_s(), Some(200.0));
+        assert_eq!(r.decode_tok_s(), Some(2.0 / 0.4));
+        assert_eq!(r.end_to_end_tok_s(), Some(3.0));
+    }
+
+    #[test]
+    fn one_token_has_no_decode_rate() {
+        let r = RequestSample { token_ids: vec![1], token_at_ns: vec![5], ..request() };
+        assert_eq!(r.decode_tok_s(), None);
+    }
+}
