@@ -2,6 +2,8 @@
 #![deny(unsafe_code)]
 
 pub mod error;
+pub mod simd;
 pub mod quant;
+mod kernels;
 
 pub use error::{Error, ErrorKind, Result};

@@ -3,10 +3,17 @@
 //! A format is a value: its name, its id in GGUF, the shape of its blocks, a scalar decoder and encoder,
 //! and how eight of its rows are packed for the kernels. Nothing else in the crate matches on a format's name.
 
+pub(crate) mod pack;
+#[cfg(test)]
+mod oracle;
+mod packing;
+
+mod f16;
 mod q4_0;
 
+pub(crate) use packing::{Float, Integer, Packing};
+
 /// A tensor format.
-#[derive(Debug)]
 pub struct Format {
     /// The name that GGUF tools print, in upper case: `Q4_0`.
     pub name: &'static str,
@@ -20,6 +27,14 @@ pub struct Format {
     pub decode: fn(bytes: &[u8], out: &mut [f32]),
     /// Encodes whole blocks, rounding to nearest; the inverse shape of `decode`.
     pub encode: fn(values: &[f32], out: &mut [u8]),
+    /// How the kernels see it.
+    pub(crate) packing: &'static dyn Packing,
+}
+
+impl std::fmt::Debug for Format {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name)
+    }
 }
 
 impl PartialEq for Format {
@@ -30,7 +45,7 @@ impl PartialEq for Format {
 impl Eq for Format {}
 
 /// Every format, in the order of its GGUF id.
-pub static FORMATS: &[&Format] = &[&q4_0::FORMAT];
+pub static FORMATS: &[&Format] = &[&f16::FORMAT, &q4_0::FORMAT];
 
 impl Format {
     /// The format with this GGUF id.
