@@ -2,6 +2,7 @@
 #![deny(unsafe_code)]
 
 pub mod error;
+pub mod gguf;
 pub mod quant;
 
 pub use error::{Error, ErrorKind, Result};
