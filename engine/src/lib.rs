@@ -4,6 +4,17 @@
 pub mod error;
 pub mod simd;
 pub mod quant;
+pub mod gguf;
+mod memory;
+mod pool;
 mod kernels;
+mod tensor;
+mod kv;
+pub mod arch;
+pub mod model;
+pub mod session;
+pub mod synth;
 
 pub use error::{Error, ErrorKind, Result};
+pub use model::{Model, ModelOptions};
+pub use session::{Session, SessionOptions};

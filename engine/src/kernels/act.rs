@@ -16,7 +16,7 @@ pub(crate) struct Group {
 }
 
 impl Group {
-    pub const ZERO: Group = Group { q: [0; GROUP], d: 0.0, d_sum: 0.0, sums: [0; 2] };
+    pub(crate) const ZERO: Group = Group { q: [0; GROUP], d: 0.0, d_sum: 0.0, sums: [0; 2] };
 
     /// Quantizes 32 values: d = max |x| / 127, q to nearest, ties to even. A group with a NaN or an infinity has no finite
     /// scale: it becomes NaN as a whole, so that the fault shows in the result instead of vanishing in a cast.
