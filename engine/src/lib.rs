@@ -3,5 +3,6 @@
 
 pub mod error;
 pub mod quant;
+pub mod tokenizer;
 
 pub use error::{Error, ErrorKind, Result};
