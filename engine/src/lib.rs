@@ -2,7 +2,9 @@
 #![deny(unsafe_code)]
 
 pub mod error;
+pub mod gguf;
 pub mod quant;
+pub mod synth;
 pub mod tokenizer;
 
 pub use error::{Error, ErrorKind, Result};
