@@ -1,6 +1,7 @@
 //! Tokenizers from GGUF metadata, both ways, with the ids that llama.cpp gives.
 
 mod bpe;
+mod gguf;
 mod merge;
 mod pretokenize;
 mod special;
