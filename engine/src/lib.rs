@@ -4,6 +4,8 @@
 pub mod error;
 pub mod gguf;
 pub mod quant;
+pub mod sample;
+pub mod stop;
 pub mod synth;
 pub mod tokenizer;
 
