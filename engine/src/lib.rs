@@ -13,8 +13,13 @@ mod kv;
 pub mod arch;
 pub mod model;
 pub mod session;
+pub mod tokenizer;
+pub mod sample;
+pub mod stop;
 pub mod synth;
+pub mod inspect;
 
 pub use error::{Error, ErrorKind, Result};
 pub use model::{Model, ModelOptions};
 pub use session::{Session, SessionOptions};
+pub use tokenizer::Tokenizer;
