@@ -3,6 +3,7 @@
 
 pub mod error;
 pub mod gguf;
+pub mod inspect;
 pub mod quant;
 pub mod synth;
 
