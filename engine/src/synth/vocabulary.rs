@@ -115,6 +115,7 @@ impl Grown {
 
 #[cfg(test)]
 mod tests {
+    use super::super::weights::fnv1a;
     use super::*;
 
     #[test]
@@ -143,5 +144,12 @@ mod tests {
         assert_eq!((pieces[258].as_str(), pieces[259].as_str()), ("<0xFF>", "\u{2581}"));
         assert_eq!(types[..4], [2, 3, 3, 6]);
         assert_eq!(types[258..260], [6, 1]);
+    }
+
+    /// The same on every machine: a change here changes how many tokens a prompt has.
+    #[test]
+    fn pieces_are_these() {
+        let hash = |n| fnv1a(Vocabulary::new(n).pieces.join("\n").as_bytes());
+        assert_eq!((hash(512), hash(32_000)), (0x7826_d825_33e0_9dbf, 0xc361_e5f5_a610_5123));
     }
 }
