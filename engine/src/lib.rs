@@ -16,6 +16,9 @@ pub mod session;
 pub mod tokenizer;
 pub mod sample;
 pub mod stop;
+pub mod generate;
+pub mod perplexity;
+pub mod bench;
 pub mod synth;
 pub mod inspect;
 
