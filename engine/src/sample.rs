@@ -100,7 +100,7 @@ impl Sampler {
     pub fn sample(&mut self, logits: &mut [f32]) -> u32 {
         self.penalize(logits);
         if self.options.temperature == 0.0 {
-            return greedy(logits);
+            return argmax(logits);
         }
         self.candidates.clear();
         let all = logits.iter().zip(0u32..).map(|(&logit, id)| Candidate { id, logit });
@@ -189,7 +189,8 @@ fn max(candidates: &[Candidate]) -> f32 {
     candidates.iter().map(|candidate| candidate.logit).fold(f32::NEG_INFINITY, f32::max)
 }
 
-fn greedy(logits: &[f32]) -> u32 {
+/// The id of the largest logit, the lowest of equals; NaN never wins. 0 if there is none.
+pub fn argmax(logits: &[f32]) -> u32 {
     let mut best: Option<Candidate> = None;
     for (&logit, id) in logits.iter().zip(0u32..) {
         if !logit.is_nan() && best.is_none_or(|best| logit > best.logit) {
