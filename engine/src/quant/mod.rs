@@ -5,11 +5,28 @@
 
 pub(crate) mod pack;
 #[cfg(test)]
+mod goldens;
+#[cfg(test)]
 mod oracle;
 mod packing;
 
+mod field;
+mod fit;
+
+mod f32;
 mod f16;
 mod q4_0;
+mod q4_1;
+mod q5_0;
+mod q5_1;
+mod q8_0;
+mod q2_k;
+mod q3_k;
+mod q4_k;
+mod q5_k;
+mod q6_k;
+mod iq4_nl;
+mod bf16;
 
 pub(crate) use packing::{Float, Integer, Packing};
 
@@ -45,7 +62,22 @@ impl PartialEq for Format {
 impl Eq for Format {}
 
 /// Every format, in the order of its GGUF id.
-pub static FORMATS: &[&Format] = &[&f16::FORMAT, &q4_0::FORMAT];
+pub static FORMATS: &[&Format] = &[
+    &f32::FORMAT,
+    &f16::FORMAT,
+    &q4_0::FORMAT,
+    &q4_1::FORMAT,
+    &q5_0::FORMAT,
+    &q5_1::FORMAT,
+    &q8_0::FORMAT,
+    &q2_k::FORMAT,
+    &q3_k::FORMAT,
+    &q4_k::FORMAT,
+    &q5_k::FORMAT,
+    &q6_k::FORMAT,
+    &iq4_nl::FORMAT,
+    &bf16::FORMAT,
+];
 
 impl Format {
     /// The format with this GGUF id.

@@ -54,14 +54,33 @@ pub(crate) fn pack_f16(rows: [&[u8]; PANEL_ROWS], at: usize, out: &mut [u8]) {
     }
 }
 
-/// Writes the quants of a group as nibbles, 128 bytes: vectors 0–3 low, 4–7 high. `q(row, column)` is 0…15.
-pub(crate) fn pack_nibbles(q: impl Fn(usize, usize) -> u8, out: &mut [u8]) {
-    for (k, out) in out.chunks_exact_mut(32).take(4).enumerate() {
+/// Writes a value of each row at its place: `out[l]` is `value(rows[l])`.
+pub(crate) fn pack_bytes(rows: [&[u8]; PANEL_ROWS], value: impl Fn(&[u8]) -> u8, out: &mut [u8]) {
+    for (row, out) in rows.iter().zip(out) {
+        *out = value(row);
+    }
+}
+
+/// Writes `W` bits of each quant of a group, 32 · `W` bytes: vector j is in bytes 32 (j mod W)…, from bit W ⌊j / W⌋.
+/// `q(row, column)` is below 2^W.
+pub(crate) fn pack_plane<const W: usize>(q: impl Fn(usize, usize) -> u8, out: &mut [u8]) {
+    for (k, out) in out.chunks_exact_mut(32).take(W).enumerate() {
         for (i, out) in out.iter_mut().enumerate() {
             let (row, column) = (i / 4, 4 * k + i % 4);
-            *out = q(row, column) | q(row, column + 16) << 4;
+            *out = (0..8 / W).fold(0, |byte, n| byte | q(row, column + 4 * W * n) << (W * n));
         }
     }
+}
+
+/// Writes the quants of a group as nibbles, 128 bytes: vectors 0–3 low, 4–7 high. `q(row, column)` is 0…15.
+pub(crate) fn pack_nibbles(q: impl Fn(usize, usize) -> u8, out: &mut [u8]) {
+    pack_plane::<4>(q, out);
+}
+
+/// What [`pack_plane`] of eight bits wrote at `at`.
+#[inline(always)]
+pub(crate) fn bytes<S: Simd>(s: S, block: &[u8], at: usize) -> [S::B; 8] {
+    std::array::from_fn(|j| s.load_bytes(array(block, at + 32 * j)))
 }
 
 /// What [`pack_nibbles`] wrote at `at`.
@@ -69,6 +88,88 @@ pub(crate) fn pack_nibbles(q: impl Fn(usize, usize) -> u8, out: &mut [u8]) {
 pub(crate) fn nibbles<S: Simd>(s: S, block: &[u8], at: usize) -> [S::B; 8] {
     let v: [S::B; 4] = std::array::from_fn(|k| s.load_bytes(array(block, at + 32 * k)));
     std::array::from_fn(|j| if j < 4 { s.bits::<0>(v[j], 15) } else { s.bits::<4>(v[j - 4], 15) })
+}
+
+/// What [`pack_plane`] of two bits wrote at `at`.
+#[inline(always)]
+pub(crate) fn pairs<S: Simd>(s: S, block: &[u8], at: usize) -> [S::B; 8] {
+    let [a, b] = [s.load_bytes(array(block, at)), s.load_bytes(array(block, at + 32))];
+    [
+        s.bits::<0>(a, 3),
+        s.bits::<0>(b, 3),
+        s.bits::<2>(a, 3),
+        s.bits::<2>(b, 3),
+        s.bits::<4>(a, 3),
+        s.bits::<4>(b, 3),
+        s.bits::<6>(a, 3),
+        s.bits::<6>(b, 3),
+    ]
+}
+
+/// What [`pack_plane`] of two bits wrote at `at`, times 16.
+#[inline(always)]
+pub(crate) fn pairs_times_16<S: Simd>(s: S, block: &[u8], at: usize) -> [S::B; 8] {
+    let [a, b] = [s.load_bytes(array(block, at)), s.load_bytes(array(block, at + 32))];
+    [
+        s.bits_up::<4>(a, 0x30),
+        s.bits_up::<4>(b, 0x30),
+        s.bits_up::<2>(a, 0x30),
+        s.bits_up::<2>(b, 0x30),
+        s.bits::<0>(a, 0x30),
+        s.bits::<0>(b, 0x30),
+        s.bits::<2>(a, 0x30),
+        s.bits::<2>(b, 0x30),
+    ]
+}
+
+/// What [`pack_plane`] of one bit wrote at `at`, times 4.
+#[inline(always)]
+pub(crate) fn bits_times_4<S: Simd>(s: S, block: &[u8], at: usize) -> [S::B; 8] {
+    let v = s.load_bytes(array(block, at));
+    [
+        s.bits_up::<2>(v, 4),
+        s.bits_up::<1>(v, 4),
+        s.bits::<0>(v, 4),
+        s.bits::<1>(v, 4),
+        s.bits::<2>(v, 4),
+        s.bits::<3>(v, 4),
+        s.bits::<4>(v, 4),
+        s.bits::<5>(v, 4),
+    ]
+}
+
+/// What [`pack_plane`] of one bit wrote at `at`, times 16.
+#[inline(always)]
+pub(crate) fn bits_times_16<S: Simd>(s: S, block: &[u8], at: usize) -> [S::B; 8] {
+    let v = s.load_bytes(array(block, at));
+    [
+        s.bits_up::<4>(v, 16),
+        s.bits_up::<3>(v, 16),
+        s.bits_up::<2>(v, 16),
+        s.bits_up::<1>(v, 16),
+        s.bits::<0>(v, 16),
+        s.bits::<1>(v, 16),
+        s.bits::<2>(v, 16),
+        s.bits::<3>(v, 16),
+    ]
+}
+
+/// Joins the low and the high bits of quants.
+#[inline(always)]
+pub(crate) fn or<S: Simd>(s: S, low: [S::B; 8], high: [S::B; 8]) -> [S::B; 8] {
+    std::array::from_fn(|j| s.or(low[j], high[j]))
+}
+
+/// Eight f16 at `d` times eight unsigned bytes at `scales`.
+#[inline(always)]
+pub(crate) fn f16_times_u8<S: Simd>(s: S, block: &[u8], d: usize, scales: usize) -> S::F {
+    s.mul(s.load_f16(array(block, d)), s.load_u8(array(block, scales)))
+}
+
+/// Eight f16 at `d` times eight signed bytes at `scales`.
+#[inline(always)]
+pub(crate) fn f16_times_i8<S: Simd>(s: S, block: &[u8], d: usize, scales: usize) -> S::F {
+    s.mul(s.load_f16(array(block, d)), s.load_i8(array(block, scales)))
 }
 
 /// A format of floating-point numbers; columns follow one another, eight rows side by side.

@@ -96,6 +96,10 @@ impl Simd for Avx2 {
         })
     }
     #[inline(always)]
+    fn load_f32(self, from: &[u8; 32]) -> __m256 {
+        vector!(_mm256_loadu_ps(from.as_ptr().cast()))
+    }
+    #[inline(always)]
     fn load_f16(self, from: &[u8; 16]) -> __m256 {
         vector!(_mm256_cvtph_ps(_mm_loadu_si128(from.as_ptr().cast())))
     }
@@ -117,6 +121,14 @@ impl Simd for Avx2 {
     #[inline(always)]
     fn load_u8(self, from: &[u8; 8]) -> __m256 {
         vector!(_mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64(from.as_ptr().cast()))))
+    }
+    #[inline(always)]
+    fn load_u4(self, from: &[u8; 8]) -> [__m256; 2] {
+        vector!({
+            let v = _mm256_cvtepu8_epi32(_mm_loadl_epi64(from.as_ptr().cast()));
+            let low = _mm256_and_si256(v, _mm256_set1_epi32(15));
+            [_mm256_cvtepi32_ps(low), _mm256_cvtepi32_ps(_mm256_srli_epi32::<4>(v))]
+        })
     }
     #[inline(always)]
     fn load_bytes(self, from: &[u8; 32]) -> __m256i {

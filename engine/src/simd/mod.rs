@@ -42,6 +42,8 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     fn zero_below(self, x: Self::F, limit: f32, v: Self::F) -> Self::F;
     /// 2^n for integral n in −126…127.
     fn exp2i(self, n: Self::F) -> Self::F;
+    /// Eight f32, little-endian.
+    fn load_f32(self, from: &[u8; 32]) -> Self::F;
     /// Eight f16, little-endian.
     fn load_f16(self, from: &[u8; 16]) -> Self::F;
     /// Eight bf16, little-endian.
@@ -52,6 +54,8 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     fn load_i8(self, from: &[u8; 8]) -> Self::F;
     /// Eight unsigned bytes as f32.
     fn load_u8(self, from: &[u8; 8]) -> Self::F;
+    /// The low nibbles of eight bytes as f32, and the high ones.
+    fn load_u4(self, from: &[u8; 8]) -> [Self::F; 2];
 
     fn load_bytes(self, from: &[u8; 32]) -> Self::B;
     /// Each byte shifted right by `SHIFT`, then and-ed with `mask`.

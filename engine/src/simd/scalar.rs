@@ -58,6 +58,10 @@ impl Simd for Scalar {
         n.map(|n| f32::from_bits(((n as i32).wrapping_add(127) as u32) << 23))
     }
     #[inline(always)]
+    fn load_f32(self, from: &[u8; 32]) -> Self::F {
+        from_fn(|i| f32::from_le_bytes(*from[4 * i..].first_chunk().expect("four bytes")))
+    }
+    #[inline(always)]
     fn load_f16(self, from: &[u8; 16]) -> Self::F {
         from_fn(|i| f16::from_le_bytes([from[2 * i], from[2 * i + 1]]).to_f32())
     }
@@ -76,6 +80,10 @@ impl Simd for Scalar {
     #[inline(always)]
     fn load_u8(self, from: &[u8; 8]) -> Self::F {
         from.map(f32::from)
+    }
+    #[inline(always)]
+    fn load_u4(self, from: &[u8; 8]) -> [Self::F; 2] {
+        [from.map(|b| f32::from(b & 15)), from.map(|b| f32::from(b >> 4))]
     }
     #[inline(always)]
     fn load_bytes(self, from: &[u8; 32]) -> Self::B {
