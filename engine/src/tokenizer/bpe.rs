@@ -155,7 +155,7 @@ const SHIFTED: [u8; 68] = {
     shifted
 };
 
-fn char_of(byte: u8) -> char {
+pub(super) fn char_of(byte: u8) -> char {
     let shifted = SHIFTED.iter().zip('\u{100}'..).find(|&(&b, _)| b == byte);
     shifted.map_or(char::from(byte), |(_, c)| c)
 }
