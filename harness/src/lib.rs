@@ -11,4 +11,7 @@ pub mod protocol;
 pub mod sample;
 pub mod plan;
 pub mod bundle;
+pub mod stats;
+pub mod verdict;
+pub mod summary;
 pub mod cmd;

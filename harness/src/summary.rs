@@ -1,0 +1,1 @@
+//! The typed summary of a run.
