@@ -14,4 +14,8 @@ pub mod bundle;
 pub mod stats;
 pub mod verdict;
 pub mod summary;
+pub mod chart;
 pub mod cmd;
+
+#[cfg(test)]
+mod testing;
