@@ -15,6 +15,7 @@ pub mod stats;
 pub mod verdict;
 pub mod summary;
 pub mod chart;
+pub mod report;
 pub mod cmd;
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ mod cross;
 mod flat;
 mod gates;
 
+pub(crate) use cells::kind_words;
 pub use cross::CrossCheck;
 pub use flat::to_csv;
 pub use gates::GateTally;
@@ -89,6 +90,23 @@ pub struct WorkloadSummary {
     pub threads: Vec<u32>,
     /// Cells, by thread count and then by row; every pair of them is present.
     pub cells: Vec<CellSummary>,
+    /// For each thread count with a ranked row: which decodes fastest.
+    pub standings: Vec<Standing>,
+}
+
+/// Which row decodes fastest at a thread count, and whether that can be told.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Standing {
+    /// Threads.
+    pub threads: u32,
+    /// Row with the largest median.
+    pub leader: usize,
+    /// Row with the second largest; `None` if there is only one.
+    pub second: Option<usize>,
+    /// Leader / second, paired by block.
+    pub ratio: Option<Ratio>,
+    /// What that allows one to say.
+    pub judgement: Judgement,
 }
 
 /// One framework on one workload at one thread count.
@@ -278,6 +296,11 @@ impl WorkloadSummary {
     /// The cells at one thread count, in row order.
     pub fn at(&self, threads: u32) -> impl Iterator<Item = &CellSummary> {
         self.cells.iter().filter(move |c| c.threads == threads)
+    }
+
+    /// Who leads at a thread count.
+    pub fn standing(&self, threads: u32) -> Option<&Standing> {
+        self.standings.iter().find(|s| s.threads == threads)
     }
 
     /// One row's cell.

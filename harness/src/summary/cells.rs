@@ -29,7 +29,7 @@ pub(super) fn workload(
             cells.push(cell(manifest, index, row, count, &launches, clock));
         }
     }
-    WorkloadSummary { workload: workload.clone(), threads, cells }
+    WorkloadSummary { workload: workload.clone(), threads, cells, standings: Vec::new() }
 }
 
 fn cell(

@@ -1,6 +1,6 @@
 //! Comparisons: each row against the baseline, and each thread count against one thread, paired by block.
 
-use super::{CellSummary, Comparison, Summary, WorkloadSummary};
+use super::{CellSummary, Comparison, Standing, Summary, WorkloadSummary};
 use crate::sample::Metric;
 use crate::stats::{self, Ratio};
 use crate::verdict::{Judgement, judge};
@@ -11,6 +11,8 @@ pub(super) fn compare(summary: &mut Summary, seed: u64) {
     let baseline = summary.rows.iter().position(|r| r.is_baseline);
     for workload in &mut summary.workloads {
         add_scaling(workload, seed);
+        workload.standings =
+            workload.threads.iter().filter_map(|&t| standing(workload, t, summary.margin, seed)).collect();
         if let Some(baseline) = baseline {
             for threads in workload.threads.clone() {
                 add_comparisons(workload, threads, baseline, summary.margin, seed);
@@ -24,6 +26,20 @@ fn add_scaling(workload: &mut WorkloadSummary, seed: u64) {
     for cell in workload.cells.iter_mut().filter(|c| c.threads > 1) {
         cell.scaling = single.get(&cell.row).and_then(|one| ratio(cell, one, Metric::Decode, seed));
     }
+}
+
+fn standing(workload: &WorkloadSummary, threads: u32, margin: f64, seed: u64) -> Option<Standing> {
+    let decode = |c: &CellSummary| c.estimate(Metric::Decode).map_or(0.0, |e| e.value);
+    let mut ranked: Vec<&CellSummary> =
+        workload.at(threads).filter(|c| c.is_ranked() && decode(c) > 0.0).collect();
+    ranked.sort_by(|a, b| decode(b).total_cmp(&decode(a)));
+    let (leader, second) = (ranked.first()?, ranked.get(1));
+    let ratio = second.and_then(|second| ratio(leader, second, Metric::Decode, seed));
+    let judgement = match ratio {
+        Some(ratio) => judge(Metric::Decode, &ratio, margin),
+        None => Judgement::invalid("no second row to compare with"),
+    };
+    Some(Standing { threads, leader: leader.row, second: second.map(|c| c.row), ratio, judgement })
 }
 
 fn add_comparisons(workload: &mut WorkloadSummary, threads: u32, baseline: usize, margin: f64, seed: u64) {
