@@ -81,7 +81,7 @@ fn a_failed_gate_has_no_headline_figure_and_no_rank() {
     let markdown = render(&manifest, &records).markdown;
     let quick = markdown.lines().find(|l| l.starts_with("| candle |")).unwrap();
     assert!(quick.contains("invalid ‡"), "{quick}");
-    assert!(markdown.contains("gate right\\_output failed in 1 of 6 launches"), "{markdown}");
+    assert!(markdown.contains("gate right_output failed in 1 of 6 launches"), "{markdown}");
 }
 
 #[test]

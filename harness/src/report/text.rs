@@ -7,9 +7,13 @@ const MESSAGE_CHARS_MAX: usize = 400;
 
 /// Escapes text for Markdown, inside a table too, on one line.
 pub(super) fn md(text: &str) -> String {
+    let line: Vec<char> = one_line(text).chars().collect();
+    let is_word = |i: Option<usize>| i.and_then(|i| line.get(i)).is_some_and(|c| c.is_alphanumeric());
     let mut escaped = String::with_capacity(text.len());
-    for c in one_line(text).chars() {
+    for (i, &c) in line.iter().enumerate() {
         match c {
+            // Within a word an underscore is itself.
+            '_' if is_word(i.checked_sub(1)) && is_word(Some(i + 1)) => escaped.push('_'),
             '\\' | '`' | '*' | '_' | '[' | ']' | '|' | '~' | '#' | '$' => escaped.extend(['\\', c]),
             '<' => escaped.push_str("&lt;"),
             '>' => escaped.push_str("&gt;"),
@@ -64,6 +68,7 @@ pub(super) fn stars(count: usize) -> String {
 }
 
 /// Removes blank lines that follow one another and spaces at line ends, except inside code fences.
+/// Two spaces at the end of a line break it and stay.
 pub(super) fn tidy(markdown: &str) -> String {
     let mut tidy = String::with_capacity(markdown.len());
     let mut open_fence: Option<String> = None;
@@ -76,12 +81,13 @@ pub(super) fn tidy(markdown: &str) -> String {
             }
             continue;
         }
+        let is_broken = line.ends_with("  ");
         let line = line.trim_end();
         if line.starts_with("```") {
             open_fence = Some(line.chars().take_while(|&c| c == '`').collect());
         }
         if !(line.is_empty() && was_blank) {
-            tidy.extend([line, "\n"]);
+            tidy.extend([line, if is_broken && !line.is_empty() { "  \n" } else { "\n" }]);
         }
         was_blank = line.is_empty();
     }
@@ -132,6 +138,7 @@ mod tests {
     #[test]
     fn text_cannot_leave_its_cell() {
         assert_eq!(md("a|b\nc*d_[e]<f>"), "a\\|b c\\*d\\_\\[e\\]&lt;f&gt;");
+        assert_eq!(md("x86_64 _a_ a_"), "x86_64 \\_a\\_ a\\_");
         assert_eq!(md("\u{1b}[31mred\t"), "\\[31mred");
         assert_eq!(code("a|b`c"), "``a\\|b`c``");
         assert_eq!(code("`x`"), "`` `x` ``");
@@ -152,7 +159,7 @@ mod tests {
 
     #[test]
     fn tidy_leaves_code_alone() {
-        assert_eq!(tidy("a  \n\n\n\nb\n```\nx  \n\n\ny\n```\n\n\n"), "a\n\nb\n```\nx  \n\n\ny\n```\n");
+        assert_eq!(tidy("a   \n\n \n\nb \n```\nx  \n\n\ny\n```\n\n\n"), "a  \n\nb\n```\nx  \n\n\ny\n```\n");
     }
 
     #[test]

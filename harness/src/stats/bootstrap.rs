@@ -13,10 +13,8 @@ pub const CONFIDENCE: f64 = 0.95;
 
 /// The percentile bootstrap interval of the median; `None` for fewer than two samples.
 pub fn percentile_median(samples: &[f64], seed: u64) -> Option<Interval> {
-    let statistics = resample(samples, seed, |resampled| {
-        resampled.sort_by(f64::total_cmp);
-        quantile_of_sorted(resampled, 0.5)
-    })?;
+    let samples = sorted(samples);
+    let statistics = resample(samples.len(), seed, |counts| median_of_counts(&samples, counts))?;
     let tail = (1.0 - CONFIDENCE) / 2.0;
     Some(Interval {
         lo: quantile_of_sorted(&statistics, tail),
@@ -31,8 +29,8 @@ pub fn percentile_median(samples: &[f64], seed: u64) -> Option<Interval> {
 pub fn bca_mean(samples: &[f64], seed: u64) -> Option<Interval> {
     let samples = sorted(samples);
     let centre = mean(&samples);
-    let statistics = resample(&samples, seed, |resampled| mean(resampled))?;
-    if statistics.first() == statistics.last() {
+    let statistics = resample(samples.len(), seed, |counts| mean_of_counts(&samples, counts))?;
+    if samples.first() == samples.last() {
         return Some(Interval { lo: centre, hi: centre });
     }
     let bias = bias_correction(&statistics, centre);
@@ -52,22 +50,43 @@ pub fn bca_mean(samples: &[f64], seed: u64) -> Option<Interval> {
     })
 }
 
-/// Ascending statistics of [`RESAMPLES`] resamples, drawn with replacement from the sorted samples.
-fn resample(samples: &[f64], seed: u64, statistic: impl Fn(&mut [f64]) -> f64) -> Option<Vec<f64>> {
-    if samples.len() < 2 {
+/// Ascending statistics of [`RESAMPLES`] resamples of `n` samples, each given as how often it holds every sample.
+fn resample(n: usize, seed: u64, statistic: impl Fn(&[u32]) -> f64) -> Option<Vec<f64>> {
+    if n < 2 {
         return None;
     }
-    let samples = sorted(samples);
     let mut rng = generator(seed);
-    let mut resampled = vec![0.0; samples.len()];
-    let mut statistics: Vec<f64> = (0..RESAMPLES)
-        .map(|_| {
-            resampled.fill_with(|| samples[below(&mut rng, samples.len())]);
-            statistic(&mut resampled)
-        })
-        .collect();
+    let mut counts = vec![0; n];
+    let mut statistics = Vec::with_capacity(RESAMPLES);
+    for _ in 0..RESAMPLES {
+        counts.fill(0);
+        for _ in 0..n {
+            counts[below(&mut rng, n)] += 1;
+        }
+        statistics.push(statistic(&counts));
+    }
     statistics.sort_by(f64::total_cmp);
     Some(statistics)
+}
+
+/// The median of ascending samples that stand `counts` times each, as many in all as there are samples.
+fn median_of_counts(samples: &[f64], counts: &[u32]) -> f64 {
+    let n = samples.len() as u32;
+    let nth = |rank: u32| {
+        let mut seen = 0;
+        let found = counts.iter().position(|&count| {
+            seen += count;
+            seen > rank
+        });
+        samples[found.unwrap_or(samples.len() - 1)]
+    };
+    let (below, above) = (nth((n - 1) / 2), nth(n / 2));
+    if below == above { below } else { below * 0.5 + above * 0.5 }
+}
+
+fn mean_of_counts(samples: &[f64], counts: &[u32]) -> f64 {
+    let sum: f64 = samples.iter().zip(counts).map(|(s, &count)| s * f64::from(count)).sum();
+    sum / samples.len() as f64
 }
 
 /// A generator whose stream depends on `seed` alone, on every platform.
@@ -138,6 +157,15 @@ mod tests {
     fn the_same_seed_gives_the_same_interval_and_another_seed_another() {
         assert_eq!(bca_mean(&SKEWED, 7), bca_mean(&SKEWED, 7));
         assert_ne!(bca_mean(&SKEWED, 7), bca_mean(&SKEWED, 8));
+    }
+
+    #[test]
+    fn medians_of_counts_are_medians() {
+        let samples = [1.0, 2.0, 4.0, 8.0];
+        assert_eq!(median_of_counts(&samples, &[0, 3, 0, 1]), 2.0);
+        assert_eq!(median_of_counts(&samples, &[2, 0, 0, 2]), 4.5);
+        assert_eq!(median_of_counts(&samples, &[0, 0, 0, 4]), 8.0);
+        assert_eq!(median_of_counts(&samples[..3], &[1, 0, 2]), 4.0);
     }
 
     #[test]
