@@ -9,6 +9,7 @@ pub mod machine;
 pub mod scenario;
 pub mod protocol;
 pub mod sample;
+pub mod framework;
 pub mod plan;
 pub mod bundle;
 pub mod cmd;
