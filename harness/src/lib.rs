@@ -5,11 +5,13 @@
 #![forbid(unsafe_code)]
 
 pub mod units;
+pub mod redact;
 pub mod machine;
 pub mod scenario;
 pub mod protocol;
 pub mod sample;
 pub mod framework;
 pub mod plan;
+pub mod launch;
 pub mod bundle;
 pub mod cmd;
