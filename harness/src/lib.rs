@@ -10,6 +10,7 @@ pub mod machine;
 pub mod scenario;
 pub mod protocol;
 pub mod sample;
+pub mod framework;
 pub mod setup;
 pub mod plan;
 pub mod bundle;
