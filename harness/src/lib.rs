@@ -7,8 +7,10 @@
 pub mod units;
 pub mod machine;
 pub mod scenario;
+pub mod schema;
 pub mod protocol;
 pub mod sample;
+pub mod prompts;
 pub mod plan;
 pub mod bundle;
 pub mod cmd;
