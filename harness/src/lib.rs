@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 pub mod units;
+pub mod cache;
 pub mod machine;
 pub mod scenario;
 pub mod schema;
