@@ -2,6 +2,8 @@
 #![deny(unsafe_code)]
 
 pub mod error;
+pub mod gguf;
 pub mod quant;
+pub mod synth;
 
 pub use error::{Error, ErrorKind, Result};

@@ -1,13 +1,20 @@
 //! The commands: one file each, one line each in [`Command`].
 
+pub mod schema;
+
 use anyhow::Result;
 use std::process::ExitCode;
 
 /// What `harness` can be asked to do.
 #[derive(Debug, clap::Subcommand)]
-pub enum Command {}
+pub enum Command {
+    /// Print the JSON Schema of scenarios.
+    Schema,
+}
 
 /// Runs a command; its exit code follows the list in the README.
 pub fn run(command: Command) -> Result<ExitCode> {
-    match command {}
+    match command {
+        Command::Schema => schema::run(),
+    }
 }
