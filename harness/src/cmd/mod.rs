@@ -1,5 +1,6 @@
 //! The commands: one file each, one line each in [`Command`].
 
+pub mod report;
 pub mod schema;
 
 use anyhow::Result;
@@ -8,6 +9,8 @@ use std::process::ExitCode;
 /// What `harness` can be asked to do.
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
+    /// Write the reports of bundles, or check that they are up to date.
+    Report(report::Args),
     /// Print the JSON Schema of scenarios.
     Schema,
 }
@@ -15,6 +18,7 @@ pub enum Command {
 /// Runs a command; its exit code follows the list in the README.
 pub fn run(command: Command) -> Result<ExitCode> {
     match command {
+        Command::Report(args) => report::run(args),
         Command::Schema => schema::run(),
     }
 }
