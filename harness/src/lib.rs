@@ -18,4 +18,5 @@ pub mod prompts;
 pub mod plan;
 pub mod launch;
 pub mod bundle;
+pub mod runner;
 pub mod cmd;

@@ -1,5 +1,7 @@
 //! The commands: one file each, one line each in [`Command`].
 
+pub mod child;
+pub mod runner;
 pub mod schema;
 
 use anyhow::Result;
@@ -10,11 +12,19 @@ use std::process::ExitCode;
 pub enum Command {
     /// Print the JSON Schema of scenarios.
     Schema,
+    /// Speak the runner protocol
+    #[command(hide = true, subcommand)]
+    Runner(runner::Runner),
+    /// Become another program that dies with this one's parent
+    #[command(hide = true)]
+    LaunchChild(child::Args),
 }
 
 /// Runs a command; its exit code follows the list in the README.
 pub fn run(command: Command) -> Result<ExitCode> {
     match command {
         Command::Schema => schema::run(),
+        Command::Runner(which) => runner::run(&which),
+        Command::LaunchChild(args) => child::run(&args),
     }
 }
