@@ -93,14 +93,14 @@ pub enum ModelError {
         path: PathBuf,
     },
     /// The operating system refused.
-    #[error("{}: cannot {what}: {source}", path.display())]
+    #[error("{}: cannot {what}: {cause}", path.display())]
     Io {
         /// What was tried.
         what: &'static str,
         /// The file.
         path: PathBuf,
         /// What the system said.
-        source: std::io::Error,
+        cause: std::io::Error,
     },
     /// A download that did not work out.
     #[error("{url}: {reason}")]
@@ -152,7 +152,13 @@ pub enum ModelError {
     },
     /// The synthetic model could not be made.
     #[error("cannot make the synthetic model: {0}")]
-    Synthetic(#[from] engine::Error),
+    Synthetic(engine::Error),
+}
+
+impl From<engine::Error> for ModelError {
+    fn from(error: engine::Error) -> Self {
+        ModelError::Synthetic(error)
+    }
 }
 
 impl ModelError {
@@ -163,7 +169,7 @@ impl ModelError {
     }
 
     fn io(what: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {
-        move |source| ModelError::Io { what, path: path.to_owned(), source }
+        move |cause| ModelError::Io { what, path: path.to_owned(), cause }
     }
 }
 

@@ -227,7 +227,10 @@ impl Checker {
 
     fn shape(&mut self, path: KeyPath, shape: &str) {
         let names: Vec<&str> = engine::synth::shapes().iter().map(|s| s.name).collect();
-        if !names.iter().any(|name| shape.starts_with(name)) {
+        let is_named = |name: &&str| {
+            shape.strip_prefix(*name).is_some_and(|r| r.is_empty() || r.starts_with(['-', ':']))
+        };
+        if !names.iter().any(is_named) {
             self.found(path, format!("unknown shape `{shape}`{}", suggestion(shape, &names)));
         }
     }
