@@ -2,6 +2,7 @@
 
 pub mod child;
 pub mod runner;
+pub mod models;
 pub mod schema;
 pub mod setup;
 
@@ -11,6 +12,9 @@ use std::process::ExitCode;
 /// What `harness` can be asked to do.
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
+    /// List, fetch or make model files.
+    #[command(subcommand)]
+    Models(models::Action),
     /// Print the JSON Schema of scenarios.
     Schema,
 
@@ -26,9 +30,25 @@ pub enum Command {
 
 }
 
+/// Ids of the frameworks that a scenario may name. To be replaced by the registry's when that module is here.
+const KNOWN_FRAMEWORKS: [&str; 11] = [
+    "engine",
+    "candle",
+    "llama.cpp",
+    "llama.cpp-metal",
+    "ollama",
+    "lm-studio",
+    "onnxruntime",
+    "transformers",
+    "mistral.rs",
+    "openvino-genai",
+    "fake",
+];
+
 /// Runs a command; its exit code follows the list in the README.
 pub fn run(command: Command) -> Result<ExitCode> {
     match command {
+        Command::Models(action) => models::run(action, &KNOWN_FRAMEWORKS),
         Command::Schema => schema::run(),
 
         Command::Runner(which) => runner::run(&which),
