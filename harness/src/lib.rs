@@ -20,4 +20,12 @@ pub mod plan;
 pub mod launch;
 pub mod bundle;
 pub mod runner;
+pub mod stats;
+pub mod verdict;
+pub mod summary;
+pub mod chart;
+pub mod report;
 pub mod cmd;
+
+#[cfg(test)]
+mod testing;
