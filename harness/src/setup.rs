@@ -12,6 +12,7 @@ mod step;
 mod version;
 
 use crate::cache::Cache;
+use crate::framework::registry::Entry;
 use anyhow::{Context, Result};
 use marker::{Lock, Marker, State};
 use sha2::{Digest, Sha256};
@@ -56,17 +57,6 @@ impl Provider {
     fn dir(&self, cache: &Cache) -> PathBuf {
         cache.framework_dir(self.ids[0], self.version)
     }
-}
-
-/// What is looked for.
-#[derive(Debug, Clone, Copy)]
-pub struct Wanted<'a> {
-    /// Framework id.
-    pub id: &'a str,
-    /// File names of the program; none where the harness is its own program.
-    pub programs: &'a [String],
-    /// The environment variable that may name the file.
-    pub program_variable: Option<&'a str>,
 }
 
 /// A framework's program, found.
@@ -138,21 +128,21 @@ pub fn installable_ids() -> impl Iterator<Item = &'static str> {
 }
 
 /// Looks for a framework's program.
-pub fn locate(wanted: &Wanted, cache: &Cache) -> Result<Located, NotFound> {
+pub fn locate(wanted: &Entry, cache: &Cache) -> Result<Located, NotFound> {
     locate_in(wanted, cache, |name| std::env::var_os(name))
 }
 
 /// Installs what is missing of `wanted`, or all of it with `force`; one answer for each, in order.
-pub fn ensure(wanted: &[Wanted], force: bool, cache: &Cache) -> Vec<(String, Result<Located>)> {
-    wanted.iter().map(|one| (one.id.to_owned(), ensure_one(one, force, cache))).collect()
+pub fn ensure(wanted: &[&Entry], force: bool, cache: &Cache) -> Vec<(String, Result<Located>)> {
+    wanted.iter().map(|one| (one.id.clone(), ensure_one(one, force, cache))).collect()
 }
 
-fn ensure_one(wanted: &Wanted, force: bool, cache: &Cache) -> Result<Located> {
+fn ensure_one(wanted: &Entry, force: bool, cache: &Cache) -> Result<Located> {
     // Where a variable names the program nothing that could be installed would be used.
     if let Some(named) = by_variable(wanted, &|name| std::env::var_os(name)) {
         return Ok(named?);
     }
-    match (locate(wanted, cache), Provider::of(wanted.id)) {
+    match (locate(wanted, cache), Provider::of(&wanted.id)) {
         (Ok(located), _) if !force && !is_stale(&located) => Ok(located),
         (_, Some(provider)) if !wanted.programs.is_empty() => {
             install(provider, force, cache)?;
@@ -186,7 +176,7 @@ fn install(provider: &Provider, force: bool, cache: &Cache) -> Result<()> {
 }
 
 fn locate_in(
-    wanted: &Wanted,
+    wanted: &Entry,
     cache: &Cache,
     variable: impl Fn(&str) -> Option<OsString>,
 ) -> Result<Located, NotFound> {
@@ -197,7 +187,7 @@ fn locate_in(
         return found;
     }
     let mut reason = format!("{} was not found on PATH", wanted.programs.join(" or "));
-    if let Some(provider) = Provider::of(wanted.id) {
+    if let Some(provider) = Provider::of(&wanted.id) {
         match installed(provider, cache) {
             Ok(located) => return Ok(located),
             Err(half) => reason = half.unwrap_or(reason),
@@ -224,10 +214,10 @@ fn itself() -> Result<Located, NotFound> {
 }
 
 fn by_variable(
-    wanted: &Wanted,
+    wanted: &Entry,
     variable: &impl Fn(&str) -> Option<OsString>,
 ) -> Option<Result<Located, NotFound>> {
-    let name = wanted.program_variable?;
+    let name = wanted.program_variable.as_deref()?;
     let value = PathBuf::from(variable(name).filter(|value| !value.is_empty())?);
     let program = std::path::absolute(&value).unwrap_or(value);
     Some(if search::is_program(&program) {
@@ -268,15 +258,15 @@ fn notes(provider: &Provider, marker: &Marker) -> Vec<String> {
     [older, foreign].into_iter().flatten().map(str::to_owned).collect()
 }
 
-fn remedy(wanted: &Wanted) -> String {
-    if can_install(wanted.id) {
+fn remedy(wanted: &Entry) -> String {
+    if can_install(&wanted.id) {
         return format!("run `harness setup {}`", wanted.id);
     }
-    if let Some((_, text)) = BY_HAND.iter().find(|(id, _)| *id == wanted.id) {
+    if let Some((_, text)) = BY_HAND.iter().find(|(id, _)| *id == wanted.id.as_str()) {
         return (*text).to_owned();
     }
     let programs = wanted.programs.join(" or ");
-    match wanted.program_variable {
+    match &wanted.program_variable {
         Some(name) => format!("put {programs} on PATH, or set {name} to its path"),
         None => format!("put {programs} on PATH"),
     }

@@ -20,7 +20,7 @@ impl Place {
         path
     }
 
-    fn locate(&self, wanted: &Wanted, variables: &[(&str, &Path)]) -> Result<Located, NotFound> {
+    fn locate(&self, wanted: &Entry, variables: &[(&str, &Path)]) -> Result<Located, NotFound> {
         let bin = self.dir.path().join("bin");
         locate_in(wanted, &self.cache, |name| match name {
             "PATH" => Some(bin.clone().into_os_string()),
@@ -36,16 +36,14 @@ fn put_program(path: &Path) {
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
 }
 
-fn names(list: &[&str]) -> Vec<String> {
-    list.iter().map(|&s| s.to_owned()).collect()
+fn entry(id: &str) -> Entry {
+    crate::framework::Registry::embedded().unwrap().get(id).unwrap().clone()
 }
 
 #[test]
 fn variable_then_cache_then_path() {
     let place = Place::new();
-    let programs = names(&["llama-server"]);
-    let wanted =
-        Wanted { id: "llama.cpp", programs: &programs, program_variable: Some("HARNESS_LLAMA_SERVER") };
+    let wanted = entry("llama.cpp");
     let missing = place.locate(&wanted, &[]).unwrap_err();
     assert_eq!(missing.to_string(), "llama-server was not found on PATH: run `harness setup llama.cpp`");
 
@@ -76,8 +74,7 @@ fn variable_then_cache_then_path() {
 #[test]
 fn an_interrupted_setup_is_said() {
     let place = Place::new();
-    let programs = names(&["candle-runner"]);
-    let wanted = Wanted { id: "candle", programs: &programs, program_variable: None };
+    let wanted = entry("candle");
     let home = candle::PROVIDER.dir(&place.cache);
     put_program(&home.join("candle-runner"));
     assert_eq!(place.locate(&wanted, &[]).unwrap_err().reason, "its setup was interrupted");
@@ -94,8 +91,7 @@ fn an_interrupted_setup_is_said() {
 #[test]
 fn a_file_that_cannot_be_executed_is_no_program() {
     let place = Place::new();
-    let programs = names(&["ollama"]);
-    let wanted = Wanted { id: "ollama", programs: &programs, program_variable: None };
+    let wanted = entry("ollama");
     std::fs::create_dir_all(place.dir.path().join("bin")).unwrap();
     std::fs::write(place.dir.path().join("bin/ollama"), "text").unwrap();
     let missing = place.locate(&wanted, &[]).unwrap_err();
@@ -104,7 +100,7 @@ fn a_file_that_cannot_be_executed_is_no_program() {
 
 #[test]
 fn what_needs_no_program_is_the_harness_itself() {
-    let wanted = Wanted { id: "engine", programs: &[], program_variable: None };
+    let wanted = entry("engine");
     let found = Place::new().locate(&wanted, &[]).unwrap();
     assert_eq!(found.how, How::Itself);
     assert_eq!(found.version.as_deref(), Some(env!("CARGO_PKG_VERSION")));
@@ -112,8 +108,12 @@ fn what_needs_no_program_is_the_harness_itself() {
 
 #[test]
 fn unknown_programs_get_a_general_remedy() {
-    let programs = names(&["x-server"]);
-    let wanted = Wanted { id: "x", programs: &programs, program_variable: Some("X_SERVER") };
+    let wanted = Entry {
+        id: "x".to_owned(),
+        programs: vec!["x-server".to_owned()],
+        program_variable: Some("X_SERVER".to_owned()),
+        ..entry("engine")
+    };
     let missing = Place::new().locate(&wanted, &[]).unwrap_err();
     assert_eq!(missing.remedy, "put x-server on PATH, or set X_SERVER to its path");
 }

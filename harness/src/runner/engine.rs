@@ -1,0 +1,1 @@
+//! `harness runner engine`: the engine of this repository behind [`Backend`].
