@@ -347,3 +347,6 @@ pub fn metric_key(metric: Metric) -> &'static str {
         Metric::PeakRss => "peak_rss_bytes",
     }
 }
+
+#[cfg(test)]
+mod tests;

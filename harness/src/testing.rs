@@ -54,6 +54,25 @@ pub(crate) fn example() -> (Manifest, Vec<LaunchRecord>) {
     (manifest, records)
 }
 
+/// Eight rows with long names, a wide range of speeds and five thread counts: what charts must find room for.
+pub(crate) fn crowded() -> (Manifest, Vec<LaunchRecord>) {
+    let labels =
+        ["llama.cpp", "engine", "candle", "onnx", "mistral.rs", "transformers", "openvino", "lm-studio"];
+    let mut manifest = manifest(&labels, 6);
+    manifest.scenario.threads = vec![1, 2, 4, 8, 16];
+    manifest.plan = plan(&manifest.scenario);
+    manifest.frameworks[5].display_name = "transformers with PyTorch, compiled, bfloat16 on AMX".to_owned();
+    let mut records = Vec::new();
+    for planned in &manifest.plan.launches {
+        let row = labels.iter().position(|l| *l == planned.cell.framework).unwrap();
+        let decode_tok_s = [96.0, 95.5, 55.0, 48.0, 71.0, 9.0, 101.0, 94.0][row];
+        let parallel_share = [0.9, 0.88, 0.7, 0.68, 0.9, 0.3, 0.91, 0.87][row];
+        let speed = Speed { decode_tok_s, parallel_share, anon_mb: 40 + 60 * row as u64 };
+        records.push(measured(planned, speed, &manifest.scenario.workloads[0]));
+    }
+    (manifest, records)
+}
+
 /// A run in which nothing could be measured.
 pub(crate) fn all_failed() -> (Manifest, Vec<LaunchRecord>) {
     let mut manifest = manifest(&LABELS[..2], 6);

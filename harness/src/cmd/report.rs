@@ -177,6 +177,25 @@ mod tests {
     }
 
     #[test]
+    fn a_bundle_on_disk_becomes_a_report() {
+        let dir = tempfile::tempdir().unwrap();
+        let bundle = bundle(dir.path());
+        fs::write(dir.path().join("manifest.json"), serde_json::to_string(&bundle.manifest).unwrap())
+            .unwrap();
+        let lines = bundle.records.iter().map(|r| serde_json::to_string(r).unwrap() + "\n");
+        fs::write(dir.path().join("samples.jsonl"), lines.collect::<String>()).unwrap();
+        let code = |check| {
+            let args = Args { bundles: vec![dir.path().to_owned()], out: None, check };
+            format!("{:?}", run(args).unwrap())
+        };
+        assert_eq!(code(true), format!("{:?}", ExitCode::FAILURE));
+        assert_eq!(code(false), format!("{:?}", ExitCode::SUCCESS));
+        assert_eq!(code(true), format!("{:?}", ExitCode::SUCCESS));
+        fs::write(dir.path().join("manifest.json"), "{").unwrap();
+        assert_eq!(code(false), format!("{:?}", ExitCode::from(2)));
+    }
+
+    #[test]
     fn the_newest_bundle_is_the_one_begun_last() {
         let runs = tempfile::tempdir().unwrap();
         assert!(newest(runs.path()).is_err());
