@@ -227,6 +227,7 @@ fn scenario(labels: &[&str], blocks: u32) -> Scenario {
         launch_timeout_s: 60,
         equivalence_margin: 0.02,
         verify_tokens: 32,
+        cross_check: true,
     }
 }
 

@@ -32,6 +32,8 @@ pub fn rfc3339_utc(unix_s: u64) -> String {
     let year = era * 400 + year_of_era + u64::from(month <= 2);
     let (hour, minute) = (second / 3600, second / 60 % 60);
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{:02}Z", second % 60)
+}
+
 /// A rate, a time or a share of tokens as tables write it: about four digits, two decimals at most.
 pub fn show(value: f64) -> String {
     let decimals = match value.abs() {
@@ -95,6 +97,9 @@ mod tests {
         check(1_709_251_199, "2024-02-29T23:59:59Z");
         check(1_795_450_809, "2026-11-23T16:20:09Z");
         check(4_107_542_400, "2100-03-01T00:00:00Z");
+    }
+
+    #[test]
     fn figures_are_rounded_as_tables_write_them() {
         assert_eq!([show(1234.5), show(123.45), show(59.666)], ["1234", "123.5", "59.67"].map(str::to_owned));
         assert_eq!([show_ms(1234.5), show_ms(51.84), show_ms(1.234)], ["1234", "51.8", "1.23"]);
