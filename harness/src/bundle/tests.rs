@@ -203,11 +203,3 @@ fn errors_name_file_and_line() {
     std::fs::remove_file(dir.join("manifest.json")).expect("there");
     assert!(message(read(&dir), &dir).starts_with("D/manifest.json: No such file"));
 }
-
-#[test]
-fn slugs_are_fit_for_file_names() {
-    let check = |text, wanted: &str| assert_eq!(slug(text), wanted);
-    check("Intel(R) Xeon(R) CPU @ 2.6GHz", "intel-r-xeon-r-cpu-2.6ghz");
-    check("Apple M2", "apple-m2");
-    check("../x", "..-x");
-}

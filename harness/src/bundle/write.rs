@@ -94,13 +94,6 @@ impl Writer {
     }
 }
 
-/// `Intel(R) Xeon(R) @ 2.6` as a part of a file name: `intel-r-xeon-r-2.6`.
-pub fn slug(text: &str) -> String {
-    let is_kept = |c: char| c.is_ascii_alphanumeric() || c == '.' || c == '_';
-    let words = text.split(|c: char| !is_kept(c)).filter(|word| !word.is_empty());
-    words.map(str::to_ascii_lowercase).collect::<Vec<_>>().join("-")
-}
-
 fn new_dir(parent: &Path, id: &str) -> Result<(PathBuf, String), BundleError> {
     for n in 1..=BUNDLES_MAX {
         let id = if n == 1 { id.to_owned() } else { format!("{id}-{n}") };

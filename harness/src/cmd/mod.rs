@@ -1,18 +1,22 @@
 //! The commands: one file each, one line each in [`Command`].
 
 pub mod child;
-pub mod runner;
 pub mod models;
 pub mod report;
+pub mod run;
+pub mod runner;
 pub mod schema;
 pub mod setup;
 
+use crate::framework::Registry;
 use anyhow::Result;
 use std::process::ExitCode;
 
 /// What `harness` can be asked to do.
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
+    /// Measure what a scenario says and write the report.
+    Run(run::Args),
     /// List, fetch or make model files.
     #[command(subcommand)]
     Models(models::Action),
@@ -20,43 +24,25 @@ pub enum Command {
     Report(report::Args),
     /// Print the JSON Schema of scenarios.
     Schema,
-
     /// Speak the runner protocol
     #[command(hide = true, subcommand)]
     Runner(runner::Runner),
     /// Become another program that dies with this one's parent
     #[command(hide = true)]
     LaunchChild(child::Args),
-
     /// Install the frameworks that are missing.
     Setup(setup::Args),
 }
 
-/// Ids of the frameworks that a scenario may name. To be replaced by the registry's when that module is here.
-const KNOWN_FRAMEWORKS: [&str; 11] = [
-    "engine",
-    "candle",
-    "llama.cpp",
-    "llama.cpp-metal",
-    "ollama",
-    "lm-studio",
-    "onnxruntime",
-    "transformers",
-    "mistral.rs",
-    "openvino-genai",
-    "fake",
-];
-
 /// Runs a command; its exit code follows the list in the README.
 pub fn run(command: Command) -> Result<ExitCode> {
     match command {
-        Command::Models(action) => models::run(action, &KNOWN_FRAMEWORKS),
+        Command::Run(args) => run::run(&args),
+        Command::Models(action) => models::run(action, &Registry::embedded()?.ids()),
         Command::Report(args) => report::run(args),
         Command::Schema => schema::run(),
-
         Command::Runner(which) => runner::run(&which),
         Command::LaunchChild(args) => child::run(&args),
-
         Command::Setup(args) => setup::run(&args),
     }
 }

@@ -1,6 +1,8 @@
 //! `harness runner`: the runners that this program contains, for the launcher to start.
 
+use crate::runner::engine::EngineBackend;
 use crate::runner::fake::{Script, play};
+use crate::runner::serve;
 use anyhow::Result;
 use std::io::{stdin, stdout};
 use std::path::PathBuf;
@@ -25,8 +27,10 @@ pub enum Runner {
 /// Speaks the runner protocol on stdin and stdout.
 pub fn run(runner: &Runner) -> Result<ExitCode> {
     match runner {
-        // SEAM: until the engine's sessions are merged here.
-        Runner::Engine => anyhow::bail!("the engine's runner is not built in yet"),
+        Runner::Engine => {
+            serve(&mut EngineBackend::new(), stdin().lock(), stdout())?;
+            Ok(ExitCode::SUCCESS)
+        }
         Runner::Fake { script, launch } => {
             let script = Script::load(script)?;
             let code = play(&script, launch, stdin().lock(), stdout())?;
