@@ -72,6 +72,14 @@ fn file_stem(summary: &Summary, index: usize) -> String {
     if is_taken { format!("{own}-{}", index + 1) } else { own }
 }
 
+/// Thread counts that get a group of their own: all of up to three, else the first, a middle one and the last.
+fn shown_threads(workload: &WorkloadSummary) -> Vec<u32> {
+    match &*workload.threads {
+        [first, _, _, .., last] => vec![*first, workload.threads[workload.threads.len() / 2], *last],
+        few => few.to_vec(),
+    }
+}
+
 /// "1 thread", "4 threads".
 fn threads_words(threads: u32) -> String {
     if threads == 1 { "1 thread".to_owned() } else { format!("{threads} threads") }
@@ -110,8 +118,11 @@ mod tests {
     #[ignore = "writes charts to $CHARTS_DIR, to be looked at"]
     fn write_charts() {
         let dir = std::env::var("CHARTS_DIR").unwrap();
-        for chart in charts(&example()) {
-            std::fs::write(format!("{dir}/{}", chart.file_name), &chart.svg).unwrap();
+        for (name, (manifest, records)) in [("example", testing::example()), ("crowded", testing::crowded())]
+        {
+            for chart in charts(&summarize(&manifest, &records)) {
+                std::fs::write(format!("{dir}/{name}-{}", chart.file_name), &chart.svg).unwrap();
+            }
         }
     }
 

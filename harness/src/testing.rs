@@ -5,7 +5,9 @@ use crate::machine::Machine;
 use crate::plan::{Cell, Plan, PlannedLaunch};
 use crate::protocol::WeightsClass;
 use crate::sample::*;
-use crate::scenario::{FrameworkSpec, ModelSource, ModelSpec, PlatformSpec, Scenario, Workload};
+use crate::scenario::{
+    CROSS_CHECK_LABEL, FrameworkSpec, ModelSource, ModelSpec, PlatformSpec, Scenario, Workload,
+};
 
 /// Speed of one framework in a synthetic run.
 #[derive(Debug, Clone, Copy)]
@@ -49,6 +51,25 @@ pub(crate) fn example() -> (Manifest, Vec<LaunchRecord>) {
         records.push(record);
     }
     records.push(cross_check(&manifest));
+    (manifest, records)
+}
+
+/// Eight rows with long names, a wide range of speeds and five thread counts: what charts must find room for.
+pub(crate) fn crowded() -> (Manifest, Vec<LaunchRecord>) {
+    let labels =
+        ["llama.cpp", "engine", "candle", "onnx", "mistral.rs", "transformers", "openvino", "lm-studio"];
+    let mut manifest = manifest(&labels, 6);
+    manifest.scenario.threads = vec![1, 2, 4, 8, 16];
+    manifest.plan = plan(&manifest.scenario);
+    manifest.frameworks[5].display_name = "transformers with PyTorch, compiled, bfloat16 on AMX".to_owned();
+    let mut records = Vec::new();
+    for planned in &manifest.plan.launches {
+        let row = labels.iter().position(|l| *l == planned.cell.framework).unwrap();
+        let decode_tok_s = [96.0, 95.5, 55.0, 48.0, 71.0, 9.0, 101.0, 94.0][row];
+        let parallel_share = [0.9, 0.88, 0.7, 0.68, 0.9, 0.3, 0.91, 0.87][row];
+        let speed = Speed { decode_tok_s, parallel_share, anon_mb: 40 + 60 * row as u64 };
+        records.push(measured(planned, speed, &manifest.scenario.workloads[0]));
+    }
     (manifest, records)
 }
 
@@ -130,9 +151,10 @@ pub(crate) fn measured(planned: &PlannedLaunch, speed: Speed, workload: &Workloa
 
 fn cross_check(manifest: &Manifest) -> LaunchRecord {
     let planned = PlannedLaunch {
-        launch_id: "x00-llama.cpp-chat-t1".to_owned(),
+        launch_id: "x00-llama-bench-chat-t1".to_owned(),
         role: Role::CrossCheck,
         position: manifest.plan.launches.len() as u32,
+        cell: Cell { framework: CROSS_CHECK_LABEL.to_owned(), ..manifest.plan.launches[0].cell.clone() },
         ..manifest.plan.launches[0].clone()
     };
     let speed = Speed { decode_tok_s: 97.0, parallel_share: 0.9, anon_mb: 41 };

@@ -5,7 +5,7 @@ use super::canvas::{
     Anchor, Axis, BODY, Canvas, Font, GRID, HEADING_HEIGHT, INK, MUTED, SMALL, STRONG, WIDTH, colour, fit,
     picture, text_width, tint,
 };
-use super::threads_words;
+use super::{shown_threads, threads_words};
 use crate::sample::Metric;
 use crate::stats::Estimate;
 use crate::summary::{CellSummary, NotRanked, Summary, WorkloadSummary};
@@ -34,13 +34,15 @@ const VALUE_WIDTH: i32 = 80;
 impl Bars<'_> {
     /// Draws one group for each thread count; `None` when there is no value to draw.
     pub(super) fn draw(&self, summary: &Summary, workload: &WorkloadSummary) -> Option<Drawing> {
-        let estimates: Vec<Estimate> = workload.cells.iter().filter_map(|c| self.estimate(c)).collect();
+        let shown = shown_threads(workload);
+        let cells = workload.cells.iter().filter(|c| shown.contains(&c.threads));
+        let estimates: Vec<Estimate> = cells.filter_map(|c| self.estimate(c)).collect();
         if estimates.is_empty() {
             return None;
         }
         let max =
             estimates.iter().map(|e| e.interval.map_or(e.value, |i| i.hi.max(e.value))).fold(0.0, f64::max);
-        let n_groups = workload.threads.len() as i32;
+        let n_groups = shown.len() as i32;
         let plot_height = n_groups * (GROUP_TITLE + GROUP_GAP + summary.rows.len() as i32 * PITCH);
         let height = HEADING_HEIGHT + plot_height + AXIS_HEIGHT;
         let left = label_width(summary);
@@ -52,7 +54,7 @@ impl Bars<'_> {
             let bottom = HEADING_HEIGHT + plot_height;
             draw_axis(canvas, &axis, bottom, self.axis);
             let mut y = HEADING_HEIGHT;
-            for &threads in &workload.threads {
+            for &threads in &shown {
                 canvas.text((20, y + 10), &threads_words(threads), STRONG, Anchor::Left);
                 y += GROUP_TITLE;
                 for cell in workload.at(threads) {
@@ -89,10 +91,9 @@ impl Bars<'_> {
     }
 
     fn alt(&self, summary: &Summary, workload: &WorkloadSummary) -> String {
-        let groups: Vec<String> = workload
-            .threads
-            .iter()
-            .map(|&threads| {
+        let groups: Vec<String> = shown_threads(workload)
+            .into_iter()
+            .map(|threads| {
                 let values: Vec<String> = workload
                     .at(threads)
                     .filter_map(|c| Some((c, self.estimate(c)?)))

@@ -5,7 +5,7 @@ use super::canvas::{
     Anchor, BAND, BODY, Canvas, GRID, HEADING_HEIGHT, INK, MUTED, SMALL, STRONG, WIDTH, colour, picture,
     text_width,
 };
-use super::{ChartKind, Drawing, threads_words};
+use super::{ChartKind, Drawing, shown_threads, threads_words};
 use crate::sample::Metric;
 use crate::stats::Ratio;
 use crate::summary::{Summary, WorkloadSummary};
@@ -18,7 +18,7 @@ const PITCH: i32 = 28;
 const GROUP_TITLE: i32 = 26;
 const GROUP_GAP: i32 = 8;
 const AXIS_HEIGHT: i32 = 52;
-const TEXT_WIDTH: i32 = 215;
+const TEXT_WIDTH: i32 = 255;
 const TICKS: [f64; 21] = [
     0.01, 0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.7, 0.8, 0.9, 0.95, 1.0, 1.05, 1.1, 1.25, 1.5, 2.0, 3.0, 5.0,
     10.0, 20.0,
@@ -81,7 +81,7 @@ fn draw(summary: &Summary, workload: &WorkloadSummary) -> Option<Drawing> {
 fn groups(workload: &WorkloadSummary) -> Vec<Group> {
     let mut groups = Vec::new();
     for (metric, word) in [(Metric::Decode, "decode"), (Metric::Prefill, "prefill")] {
-        for &threads in &workload.threads {
+        for threads in shown_threads(workload) {
             let rows: Vec<_> = workload
                 .at(threads)
                 .filter(|c| !c.gate_failed())

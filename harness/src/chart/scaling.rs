@@ -60,8 +60,8 @@ fn draw(summary: &Summary, workload: &WorkloadSummary) -> Option<Drawing> {
     let svg = picture(HEIGHT, "Thread scaling", &subtitle, &alt, |canvas| {
         axes(canvas, &scale, &workload.threads);
         canvas.dashed((scale.x(1.0), scale.y(1.0)), (scale.x(most), scale.y(most)), MUTED);
-        for (i, line) in lines.iter().enumerate() {
-            draw_line(canvas, line, &scale, i as i32 * 5 - (lines.len() as i32 - 1) * 5 / 2);
+        for line in &lines {
+            draw_line(canvas, line, &scale);
         }
         labels(canvas, summary, &lines, &scale, most);
     });
@@ -106,10 +106,9 @@ fn axes(canvas: &Canvas, scale: &Scale, threads: &[u32]) {
     canvas.text_upwards((24, (TOP + BOTTOM) / 2), "speed-up over one thread (×)", SMALL);
 }
 
-/// Intervals at the same thread count stand a few pixels apart.
-fn draw_line(canvas: &Canvas, line: &Line, scale: &Scale, offset: i32) {
+fn draw_line(canvas: &Canvas, line: &Line, scale: &Scale) {
     let points: Vec<(i32, i32)> =
-        line.points.iter().map(|p| (scale.x(f64::from(p.0)) + offset, scale.y(p.1))).collect();
+        line.points.iter().map(|p| (scale.x(f64::from(p.0)), scale.y(p.1))).collect();
     canvas.path(&points, colour(line.row), 2);
     for (point, (_, _, interval)) in points.iter().zip(&line.points) {
         if let Some(interval) = interval {
@@ -132,7 +131,7 @@ fn labels(canvas: &Canvas, summary: &Summary, lines: &[Line], scale: &Scale, mos
         let label_y = y.max(free_from);
         free_from = label_y + LABEL_GAP;
         let tint = line.map_or(MUTED, |l| colour(l.row));
-        canvas.path(&[(x + 12, y), (RIGHT + 22, label_y), (RIGHT + 28, label_y)], tint, 1);
+        canvas.path(&[(x + 7, y), (RIGHT + 22, label_y), (RIGHT + 28, label_y)], tint, 1);
         let (text, font) = match line {
             None => ("ideal".to_owned(), SMALL),
             Some(l) => {

@@ -2,6 +2,7 @@
 
 pub mod child;
 pub mod models;
+pub mod report;
 pub mod run;
 pub mod runner;
 pub mod schema;
@@ -19,6 +20,8 @@ pub enum Command {
     /// List, fetch or make model files.
     #[command(subcommand)]
     Models(models::Action),
+    /// Write the reports of bundles, or check that they are up to date.
+    Report(report::Args),
     /// Print the JSON Schema of scenarios.
     Schema,
     /// Speak the runner protocol
@@ -36,6 +39,7 @@ pub fn run(command: Command) -> Result<ExitCode> {
     match command {
         Command::Run(args) => run::run(&args),
         Command::Models(action) => models::run(action, &Registry::embedded()?.ids()),
+        Command::Report(args) => report::run(args),
         Command::Schema => schema::run(),
         Command::Runner(which) => runner::run(&which),
         Command::LaunchChild(args) => child::run(&args),

@@ -9,7 +9,7 @@ mod provenance;
 
 use crate::bundle::{self, Bundle};
 use crate::sample::{Outcome, Role};
-use anyhow::{Context, Result};
+use anyhow::Result;
 use launching::Ended;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -96,15 +96,7 @@ fn summarize(dir: &Path) -> Result<Bundle> {
 
 /// Writes the report and says where it is.
 fn report(bundle: &Bundle) -> Result<()> {
-    // SEAM: `cmd::report::write(bundle, &bundle.dir)` once branch `report` is merged.
-    let rendered = crate::report::render(&bundle.manifest, &bundle.records);
-    let path = bundle.dir.join("report.md");
-    std::fs::create_dir_all(bundle.dir.join("charts")).context("charts")?;
-    for (name, svg) in &rendered.charts {
-        std::fs::write(bundle.dir.join("charts").join(name), svg).with_context(|| name.clone())?;
-    }
-    std::fs::write(bundle.dir.join("summary.csv"), &rendered.summary_csv).context("summary.csv")?;
-    std::fs::write(&path, &rendered.markdown).with_context(|| path.display().to_string())?;
+    let path = super::report::write(bundle, &bundle.dir)?;
     println!("{}", path.display());
     Ok(())
 }

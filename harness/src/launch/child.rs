@@ -215,7 +215,10 @@ pub(super) fn describe_exit(status: ExitStatus) -> String {
     }
     let Some(number) = status.signal() else { return "ended".into() };
     let names = [
-        (Signal::ILL, "SIGILL: an instruction that this machine does not allow; built for another processor?"),
+        (
+            Signal::ILL,
+            "SIGILL: an instruction that this machine does not allow; built for another processor?",
+        ),
         (Signal::ABORT, "SIGABRT"),
         (Signal::BUS, "SIGBUS"),
         (Signal::FPE, "SIGFPE"),

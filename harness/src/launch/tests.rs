@@ -105,7 +105,11 @@ fn every_misbehaviour_is_a_failure_with_its_reason() {
         Crashed,
         "was ended by signal 11 (SIGSEGV) before `sample`",
     );
-    check_failure(&format!("{begin}; kill -ILL $$"), Crashed, "an instruction that this machine does not allow");
+    check_failure(
+        &format!("{begin}; kill -ILL $$"),
+        Crashed,
+        "an instruction that this machine does not allow",
+    );
     check_failure(&format!("{begin}; exit 0"), Crashed, "ended with exit code 0 before `sample`");
     check_failure("echo Loading...; sleep 60", Garbage, "`Loading...`");
     check_failure("yes | tr -d '\\n'", Garbage, "more characters");

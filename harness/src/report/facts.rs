@@ -23,7 +23,15 @@ pub(super) enum Fact {
     /// The fastest row.
     Leader { leader: String, second: String, threads: u32, tok_s: String, ratio: String, n: usize },
     /// The two largest medians cannot be told apart.
-    Tie { leader: String, second: String, threads: u32, ratio: String, verdict: &'static str, n: usize },
+    Tie {
+        leader: String,
+        second: String,
+        threads: u32,
+        ratio: String,
+        verdict: &'static str,
+        reason: String,
+        n: usize,
+    },
     /// One row alone may be ranked.
     Alone { leader: String, threads: u32, tok_s: String },
     /// Speed-up of subject and baseline at the most threads.
@@ -107,7 +115,15 @@ pub(super) fn winner(summary: &Summary, workload: &WorkloadSummary, threads: u32
     let (second, words, n) = (name(second), ratio_words(&ratio), ratio.n);
     Some(match standing.judgement.verdict {
         Verdict::Faster => Fact::Leader { leader, second, threads, tok_s, ratio: words, n },
-        verdict => Fact::Tie { leader, second, threads, ratio: words, verdict: verdict.word(), n },
+        verdict => Fact::Tie {
+            leader,
+            second,
+            threads,
+            ratio: words,
+            verdict: verdict.word(),
+            reason: standing.judgement.reason.as_deref().map(md).unwrap_or_default(),
+            n,
+        },
     })
 }
 
