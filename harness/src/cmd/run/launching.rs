@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-/// Tokens of the verification prompt, where the contexts have room for them.
+/// Tokens of a verification prompt of random ids, where the contexts have room for them.
 const VERIFY_PROMPT_TOKENS: u32 = 32;
 
 /// How a run ended.
@@ -155,8 +155,10 @@ fn verify(scenario: &Scenario, planned: &PlannedLaunch, loaded: &Loaded) -> Opti
         return None;
     }
     let room = scenario.workloads.iter().map(|w| w.context.saturating_sub(scenario.verify_tokens)).min()?;
-    let n_prompt = room.clamp(1, VERIFY_PROMPT_TOKENS);
-    let prompt = verification_prompt(loaded.seed, n_prompt, loaded.vocab_size);
+    let prompt = match &loaded.verify_prompt {
+        Some(ids) if ids.len() <= room as usize => ids.clone(),
+        _ => verification_prompt(loaded.seed, room.clamp(1, VERIFY_PROMPT_TOKENS), loaded.vocab_size),
+    };
     Some(Verify { prompt, n_tokens: scenario.verify_tokens, top_k: 0 })
 }
 

@@ -11,7 +11,9 @@ use crate::model::{self, ModelFile, Tools};
 use crate::redact::Redactor;
 use crate::scenario::Scenario;
 use anyhow::{Context, Result};
+use engine::Tokenizer;
 use engine::gguf::Gguf;
+use engine::tokenizer::EncodeOptions;
 use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
 
@@ -27,6 +29,8 @@ pub(super) struct Loaded {
     pub(super) model: ModelFile,
     /// Tokens of the model's vocabulary, of which prompts are drawn.
     pub(super) vocab_size: u32,
+    /// [`VERIFY_TEXT`] in this vocabulary; `None` where it has no such words.
+    pub(super) verify_prompt: Option<Vec<u32>>,
     /// One for each row of the scenario.
     pub(super) rows: Vec<Row>,
     pub(super) redactor: Redactor,
@@ -57,8 +61,10 @@ pub(super) fn load(args: &Args) -> Result<Loaded> {
     if let Some(reason) = &model.stand_in_reason {
         eprintln!("{}: {reason}", model.name);
     }
+    let (vocab_size, verify_prompt) = vocabulary(&model)?;
     Ok(Loaded {
-        vocab_size: vocab_size(&model)?,
+        vocab_size,
+        verify_prompt,
         scenario_sha256: format!("{:x}", Sha256::digest(&scenario_text)),
         redactor: redactor(&args.scenario),
         machine: Machine::detect(),
@@ -104,10 +110,19 @@ fn scenario_dir(scenario: &Path) -> Result<PathBuf> {
     Ok(path.parent().unwrap_or(Path::new("/")).to_owned())
 }
 
-fn vocab_size(model: &ModelFile) -> Result<u32> {
+/// What the verification continues. Its repetition leaves no doubt about how it goes on: after random ids the
+/// likeliest tokens are nearly equal, and two right computations part at the second or third one.
+const VERIFY_TEXT: &str = "The quick brown fox jumps over the lazy dog. The quick brown fox jumps over the lazy dog. \
+                           The quick brown fox jumps over the";
+
+/// Size of the vocabulary, and the verification prompt.
+fn vocabulary(model: &ModelFile) -> Result<(u32, Option<Vec<u32>>)> {
     let gguf = Gguf::open(&model.path)?;
     let tokens = gguf.require_strings("tokenizer.ggml.tokens")?;
-    u32::try_from(tokens.len()).context("the vocabulary is too large")
+    let size = u32::try_from(tokens.len()).context("the vocabulary is too large")?;
+    let options = EncodeOptions { add_special: true, parse_special: false };
+    let prompt = Tokenizer::from_gguf(&gguf).map(|t| t.encode(VERIFY_TEXT.as_bytes(), options)).ok();
+    Ok((size, prompt.filter(|ids| !ids.is_empty())))
 }
 
 /// Hides the home directory and the path to the repository in which the scenario, or the bundle, lies.
