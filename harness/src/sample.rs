@@ -177,6 +177,69 @@ pub struct Gate {
     pub seen: String,
 }
 
+/// Names of the gates.
+pub mod gate {
+    /// The framework was given, or processed, as many prompt tokens as were sent.
+    pub const PROMPT_COUNT: &str = "prompt_count";
+    /// No prompt token came from a cache.
+    pub const NOTHING_CACHED: &str = "nothing_cached";
+    /// Every request generated exactly as many tokens as were asked for.
+    pub const OUTPUT_LENGTH: &str = "output_length";
+    /// Threads in use are the threads asked for, where the framework tells.
+    pub const THREADS: &str = "threads";
+    /// The greedy continuation agrees with the reference's.
+    pub const RIGHT_OUTPUT: &str = "right_output";
+}
+
+/// Feature by which a framework says that its load time is its own figure, not the launcher's: the scripted
+/// `fake`, whose times are simulated.
+pub const FEATURE_SELF_REPORTED_LOAD: &str = "self_reported_load";
+
+/// Tokens of the verification continuation that must agree with the reference. Later ones may differ: two correct
+/// implementations round differently, so greedy choice between near-equal logits legitimately diverges, and
+/// everything after the first difference is a different text. A wrong computation differs at once.
+pub const RIGHT_OUTPUT_PREFIX_MIN: usize = 8;
+
+/// Stands for a generated token whose id the framework did not tell, only that it was there.
+pub const TOKEN_ID_NOT_TOLD: u32 = u32::MAX;
+
+/// The gate [`gate::RIGHT_OUTPUT`]: passes on a full match, or if no token of the first
+/// [`RIGHT_OUTPUT_PREFIX_MIN`] differs. `seen` always says how many tokens agree.
+pub fn gate_right_output(reference_ids: &[u32], seen_ids: &[u32]) -> Gate {
+    let n_equal = reference_ids.iter().zip(seen_ids).take_while(|(a, b)| a == b).count();
+    let n_wanted = reference_ids.len().min(RIGHT_OUTPUT_PREFIX_MIN);
+    Gate {
+        name: gate::RIGHT_OUTPUT.into(),
+        passed: n_wanted > 0 && n_equal >= n_wanted,
+        wanted: format!("the reference's first {n_wanted} tokens"),
+        seen: format!("{n_equal} of {} tokens equal to the reference", reference_ids.len()),
+    }
+}
+
+/// Gives every launch that has a verification continuation its gate [`gate::RIGHT_OUTPUT`]. The reference is the
+/// first continuation, in plan order, of the row `baseline`; without one there is no such gate. Applied whenever
+/// a bundle is read, so that it does not matter whether the baseline ran before or after a launch.
+pub fn add_right_output_gates(records: &mut [LaunchRecord], baseline: &str) {
+    let verified = |r: &LaunchRecord| match &r.outcome {
+        Outcome::Measured(m) => m.verify_token_ids.clone(),
+        Outcome::Failed { .. } => None,
+    };
+    let reference = records
+        .iter()
+        .filter(|r| r.framework == baseline && r.role == Role::Measure)
+        .filter_map(|r| Some((r.position, verified(r)?)))
+        .min_by_key(|(position, _)| *position);
+    let Some((_, reference_ids)) = reference else { return };
+    for record in records {
+        if let Outcome::Measured(measured) = &mut record.outcome
+            && let Some(seen_ids) = &measured.verify_token_ids
+        {
+            measured.gates.retain(|g| g.name != gate::RIGHT_OUTPUT);
+            measured.gates.push(gate_right_output(&reference_ids, seen_ids));
+        }
+    }
+}
+
 /// A metric of MEASUREMENT: what is computed from a launch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -296,6 +359,27 @@ mod tests {
         assert_eq!(r.prefill_tok_s(), Some(200.0));
         assert_eq!(r.decode_tok_s(), Some(2.0 / 0.4));
         assert_eq!(r.end_to_end_tok_s(), Some(3.0));
+    }
+
+    #[test]
+    fn right_output_needs_the_first_tokens_and_says_how_many_agree() {
+        let check = |reference: &[u32], seen: &[u32], passed: bool, said: &str| {
+            let gate = gate_right_output(reference, seen);
+            assert_eq!((gate.passed, gate.seen.as_str()), (passed, said), "{reference:?} {seen:?}");
+        };
+        let reference: Vec<u32> = (1..=16).collect();
+        let diverging = |at: usize| {
+            let mut ids = reference.clone();
+            ids[at] = 99;
+            ids
+        };
+        check(&reference, &reference, true, "16 of 16 tokens equal to the reference");
+        check(&reference, &diverging(8), true, "8 of 16 tokens equal to the reference");
+        check(&reference, &diverging(7), false, "7 of 16 tokens equal to the reference");
+        check(&reference, &diverging(0), false, "0 of 16 tokens equal to the reference");
+        check(&reference, &reference[..4], false, "4 of 16 tokens equal to the reference");
+        check(&[5, 6], &[5, 6], true, "2 of 2 tokens equal to the reference");
+        check(&[], &[], false, "0 of 0 tokens equal to the reference");
     }
 
     #[test]

@@ -1,6 +1,24 @@
 //! A scenario: what to measure, with what, how often. Domain types only; reading YAML is in `scenario::parse`.
 
+mod convert;
+mod explain;
+mod locate;
+mod parse;
+#[cfg(test)]
+mod tests;
+mod wire;
+
+pub(crate) use explain::did_you_mean;
+pub use parse::{MAX_SCENARIO_BYTES, Problem, ScenarioError};
+
 use serde::{Deserialize, Serialize};
+use std::path::Path;
+
+/// Id of the framework that the cross-check stands beside.
+pub const CROSS_CHECK_FRAMEWORK: &str = "llama.cpp";
+
+/// Label of the cross-check's launches; no row of a scenario may have it.
+pub const CROSS_CHECK_LABEL: &str = "llama-bench";
 
 /// A scenario, parsed and validated: every number is in range, every name refers to something.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -43,6 +61,36 @@ pub struct Scenario {
     pub equivalence_margin: f64,
     /// Tokens of the greedy verification continuation; 0 leaves the `right_output` gate out.
     pub verify_tokens: u32,
+    /// Whether llama-bench runs beside llama.cpp in the first, middle and last block.
+    pub cross_check: bool,
+}
+
+impl Scenario {
+    /// Reads the scenario at `path`; `known` are the ids of the frameworks that there are. The second value is its text,
+    /// for the manifest.
+    pub fn load(path: &Path, known: &[&str]) -> Result<(Self, String), ScenarioError> {
+        parse::load(path, known)
+    }
+
+    /// Reads a scenario from its text; `path` names it in errors, and its stem becomes the scenario's name.
+    pub fn parse(path: &Path, text: &str, known: &[&str]) -> Result<Self, ScenarioError> {
+        parse::parse(path, text, known)
+    }
+
+    /// The row with this label.
+    pub fn framework(&self, label: &str) -> Option<&FrameworkSpec> {
+        self.frameworks.iter().find(|f| f.label == label)
+    }
+
+    /// The workload with this name.
+    pub fn workload(&self, name: &str) -> Option<&Workload> {
+        self.workloads.iter().find(|w| w.name == name)
+    }
+}
+
+/// The JSON Schema of scenarios, for editors.
+pub fn json_schema() -> serde_json::Value {
+    schemars::schema_for!(wire::Wire).to_value()
 }
 
 /// A row of the report.

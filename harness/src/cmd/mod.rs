@@ -1,13 +1,48 @@
 //! The commands: one file each, one line each in [`Command`].
 
+pub mod child;
+pub mod models;
+pub mod report;
+pub mod run;
+pub mod runner;
+pub mod schema;
+pub mod setup;
+
+use crate::framework::Registry;
 use anyhow::Result;
 use std::process::ExitCode;
 
 /// What `harness` can be asked to do.
 #[derive(Debug, clap::Subcommand)]
-pub enum Command {}
+pub enum Command {
+    /// Measure what a scenario says and write the report.
+    Run(run::Args),
+    /// List, fetch or make model files.
+    #[command(subcommand)]
+    Models(models::Action),
+    /// Write the reports of bundles, or check that they are up to date.
+    Report(report::Args),
+    /// Print the JSON Schema of scenarios.
+    Schema,
+    /// Speak the runner protocol
+    #[command(hide = true, subcommand)]
+    Runner(runner::Runner),
+    /// Become another program that dies with this one's parent
+    #[command(hide = true)]
+    LaunchChild(child::Args),
+    /// Install the frameworks that are missing.
+    Setup(setup::Args),
+}
 
 /// Runs a command; its exit code follows the list in the README.
 pub fn run(command: Command) -> Result<ExitCode> {
-    match command {}
+    match command {
+        Command::Run(args) => run::run(&args),
+        Command::Models(action) => models::run(action, &Registry::embedded()?.ids()),
+        Command::Report(args) => report::run(args),
+        Command::Schema => schema::run(),
+        Command::Runner(which) => runner::run(&which),
+        Command::LaunchChild(args) => child::run(&args),
+        Command::Setup(args) => setup::run(&args),
+    }
 }

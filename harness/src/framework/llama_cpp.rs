@@ -1,0 +1,288 @@
+//! llama.cpp through `llama-server`: prompt ids in, token ids out, one slot, nothing cached.
+//!
+//! Its defaults inflate memory (an 8 GiB prompt cache, four slots, the model's full context), so each is set.
+//! Two things to know of its stream. It sends no chunk for a token that ends inside a UTF-8 character, only for
+//! the one that completes it: `tokens_predicted` tells how many were held back, their ids stay unknown. And it
+//! bans end-of-sequence tokens when told to ignore them, where runners generate past them.
+
+use super::server::{Answer, Asked, CompletionServer, StampedEvent};
+use super::{Conversation, Failure, LaunchRequest, LaunchSpec, ServerTalk, path_arg};
+use crate::protocol::quote;
+use crate::sample::{FailureKind, Reported, RequestSample, TOKEN_ID_NOT_TOLD};
+use serde::Deserialize;
+use serde_json::json;
+
+/// The micro-batch: llama.cpp's default, and at most the batch.
+const MICRO_BATCH: u32 = 512;
+
+/// The dialect of `llama-server`.
+#[derive(Debug)]
+pub struct LlamaServer;
+
+/// Describes a `llama-server` for one launch.
+pub(super) fn describe(request: &LaunchRequest) -> Result<LaunchSpec, Failure> {
+    let program = path_arg(request.needed_program()?)?;
+    let mut argv = vec![program, "-m".into(), path_arg(request.model.path)?];
+    let mut add = |text: &str| argv.extend(text.split_whitespace().map(str::to_string));
+    add(&format!("-c {} -np 1", request.workload.context));
+    add(&format!("-t {0} -tb {0}", request.threads));
+    add(&common_flags(request));
+    add("-fit off -cram 0 --no-cache-prompt -ctxcp 0 --offline --no-ui --metrics");
+    if request.options["repack"] == "off" {
+        add("--no-repack");
+    }
+    add(&format!("--host 127.0.0.1 --port {}", request.port));
+    let requests = request.prompts.iter().enumerate();
+    let talk = ServerTalk {
+        api: &LlamaServer,
+        port: request.port,
+        requests: requests.map(|(rep, prompt)| (prompt.clone(), request.n_generate(rep))).collect(),
+        has_cold: request.cold_generate > 0,
+        verify: request.verify.clone(),
+        weights_class: request.entry.weights_class,
+        program_version: request.program_version.map(str::to_string),
+    };
+    Ok(LaunchSpec { argv, env: Default::default(), conversation: Conversation::Server(talk) })
+}
+
+/// The flags that `llama-server` and `llama-bench` share.
+pub(super) fn common_flags(request: &LaunchRequest) -> String {
+    let option = |name: &str| request.options[name].as_str();
+    let mut flags = format!("-ngl {} ", option("gpu_layers"));
+    if option("device") != "default" {
+        flags += &format!("-dev {} ", option("device"));
+    }
+    let micro_batch = MICRO_BATCH.min(request.batch);
+    flags += &format!(
+        "-fa {} -ctk {kv} -ctv {kv} -b {} -ub {micro_batch} -lm {}",
+        option("flash_attention"),
+        request.batch,
+        option("load_mode"),
+        kv = request.kv_type,
+    );
+    flags
+}
+
+impl CompletionServer for LlamaServer {
+    fn health_path(&self) -> &'static str {
+        "/health"
+    }
+
+    fn version_path(&self) -> &'static str {
+        "/props"
+    }
+
+    fn parse_version(&self, body: &str) -> Result<String, Failure> {
+        let props: WireProps = parse(body)?;
+        Ok(props.build_info)
+    }
+
+    fn completion_path(&self) -> &'static str {
+        "/completion"
+    }
+
+    fn request_body(&self, prompt: &[u32], n_generate: u32, stream: bool) -> String {
+        json!({
+            "prompt": prompt,
+            "n_predict": n_generate,
+            "temperature": 0,
+            "ignore_eos": true,
+            "cache_prompt": false,
+            "return_tokens": true,
+            "stream": stream,
+            "n_probs": 0,
+        })
+        .to_string()
+    }
+
+    fn parse_stream(&self, asked: Asked, events: &[StampedEvent]) -> Result<Answer, Failure> {
+        let mut tokens = Tokens::default();
+        let mut last = None;
+        for event in events {
+            if last.is_some() {
+                return Err(Failure::garbage(format!("after the last event: {}", quote(&event.data))));
+            }
+            let wire: WireEvent = parse(&event.data)?;
+            if let Some(error) = wire.error {
+                return Err(Failure::new(FailureKind::Reported, error.message));
+            }
+            tokens.take(&wire, event)?;
+            if wire.stop {
+                last = Some((event.at_ns, End::of(&wire, &event.data)?));
+            }
+        }
+        let Some((end_ns, end)) = last else {
+            return Err(Failure::garbage("the stream ended before its last event"));
+        };
+        end.check(asked.n_generate)?;
+        tokens.date_first(end_ns, &end.timings);
+        Ok(end.answer(asked.rep, tokens))
+    }
+
+    fn parse_whole(&self, n_generate: u32, body: &str) -> Result<Vec<u32>, Failure> {
+        let wire: WireEvent = parse(body)?;
+        End::of(&wire, body)?.check(n_generate)?;
+        Ok(wire.tokens)
+    }
+
+    fn parse_refusal(&self, status: u16, body: &str) -> Failure {
+        match serde_json::from_str::<WireEvent>(body) {
+            Ok(WireEvent { error: Some(error), .. }) => {
+                Failure::new(FailureKind::Reported, format!("HTTP {status}: {}", error.message))
+            }
+            _ => Failure::garbage(format!("HTTP {status}: {}", quote(body))),
+        }
+    }
+}
+
+/// Tokens of a request as the stream tells them.
+#[derive(Default)]
+struct Tokens {
+    ids: Vec<u32>,
+    at_ns: Vec<u64>,
+    is_first_held_back: bool,
+}
+
+impl Tokens {
+    /// Takes a chunk. Tokens held back until now could be handed over no sooner than now.
+    fn take(&mut self, wire: &WireEvent, event: &StampedEvent) -> Result<(), Failure> {
+        let n_known = self.ids.len();
+        let n_new = (wire.tokens_predicted as usize).checked_sub(n_known);
+        let n_held_back = n_new.and_then(|n| n.checked_sub(wire.tokens.len())).ok_or_else(|| {
+            let told = format!("`tokens_predicted` {} after {n_known} tokens", wire.tokens_predicted);
+            Failure::garbage(format!("{told}: {}", quote(&event.data)))
+        })?;
+        if n_known == 0 && n_held_back > 0 {
+            self.is_first_held_back = true;
+        }
+        self.ids.extend(std::iter::repeat_n(TOKEN_ID_NOT_TOLD, n_held_back));
+        self.ids.extend(&wire.tokens);
+        self.at_ns.resize(self.ids.len(), event.at_ns);
+        Ok(())
+    }
+
+    /// A first token that was held back is dated by the server's clock, which says how long before the end it was:
+    /// dated by its chunk, the steps up to there would count as taking no time and decode come out too fast.
+    fn date_first(&mut self, end_ns: u64, timings: &WireTimings) {
+        if self.is_first_held_back
+            && let Some(first) = self.at_ns.first_mut()
+        {
+            *first = (*first).min(end_ns.saturating_sub(ms_to_ns(timings.predicted_ms)));
+        }
+    }
+}
+
+/// The last event.
+struct End {
+    n_predicted: u32,
+    is_truncated: bool,
+    stop_type: String,
+    timings: WireTimings,
+}
+
+impl End {
+    fn of(wire: &WireEvent, text: &str) -> Result<End, Failure> {
+        match (&wire.timings, &wire.stop_type, wire.truncated) {
+            (Some(timings), Some(stop_type), Some(is_truncated)) => Ok(End {
+                n_predicted: wire.tokens_predicted,
+                is_truncated,
+                stop_type: stop_type.clone(),
+                timings: *timings,
+            }),
+            _ => Err(Failure::garbage(format!(
+                "the last event lacks timings, stop_type or truncated: {}",
+                quote(text)
+            ))),
+        }
+    }
+
+    /// The gates that are this server's own: it stopped because of the limit, without shifting the context.
+    fn check(&self, n_wanted: u32) -> Result<(), Failure> {
+        let wrong = |message: String| Err(Failure::new(FailureKind::WrongLength, message));
+        if self.n_predicted != n_wanted || self.timings.predicted_n != n_wanted {
+            let seen = self.n_predicted;
+            return wrong(format!("{seen} tokens instead of {n_wanted} (stopped by {})", self.stop_type));
+        }
+        if self.is_truncated {
+            return wrong("the context was too small and was shifted (`truncated`)".into());
+        }
+        if self.stop_type != "limit" {
+            return wrong(format!("stopped by {} instead of the limit", self.stop_type));
+        }
+        Ok(())
+    }
+
+    fn answer(&self, rep: u32, tokens: Tokens) -> Answer {
+        let t = &self.timings;
+        let rate = |n: u32, ms: f64| (n > 0 && ms > 0.0).then(|| f64::from(n) * 1e3 / ms);
+        let reported = |name: &str, value: Option<f64>| {
+            value.map(|value| Reported { name: name.into(), values: vec![value] })
+        };
+        Answer {
+            reported: [
+                reported("prefill_tok_s", rate(t.prompt_n, t.prompt_ms)),
+                // n − 1 steps, whatever the build's own `predicted_per_second` divides by.
+                reported("decode_tok_s", rate(t.predicted_n.saturating_sub(1), t.predicted_ms)),
+            ]
+            .into_iter()
+            .flatten()
+            .collect(),
+            request: RequestSample {
+                rep,
+                n_prompt: t.prompt_n.saturating_add(t.cache_n),
+                n_cached: t.cache_n,
+                prefill_ns: Some(ms_to_ns(t.prompt_ms)),
+                token_ids: tokens.ids,
+                token_at_ns: tokens.at_ns,
+            },
+        }
+    }
+}
+
+fn ms_to_ns(ms: f64) -> u64 {
+    (ms * 1e6).round() as u64
+}
+
+fn parse<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, Failure> {
+    serde_json::from_str(text).map_err(|error| {
+        Failure::garbage(format!("not an answer of llama-server ({error}): {}", quote(text)))
+    })
+}
+
+/// An event of the stream, or the whole answer; fields that are not needed are left out.
+#[derive(Deserialize)]
+struct WireEvent {
+    error: Option<WireError>,
+    #[serde(default)]
+    tokens: Vec<u32>,
+    #[serde(default)]
+    stop: bool,
+    #[serde(default)]
+    tokens_predicted: u32,
+    truncated: Option<bool>,
+    stop_type: Option<String>,
+    timings: Option<WireTimings>,
+}
+
+#[derive(Deserialize)]
+struct WireError {
+    message: String,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+struct WireTimings {
+    cache_n: u32,
+    prompt_n: u32,
+    prompt_ms: f64,
+    predicted_n: u32,
+    predicted_ms: f64,
+}
+
+#[derive(Deserialize)]
+struct WireProps {
+    build_info: String,
+}
+
+#[cfg(test)]
+#[path = "llama_cpp_tests.rs"]
+mod tests;

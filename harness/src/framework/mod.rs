@@ -1,0 +1,250 @@
+//! Frameworks: how each is described, started and understood. Pure: no process, no clock, no disk.
+//!
+//! A [`LaunchRequest`] (what to measure, with which files) becomes a [`LaunchSpec`] (what to start and how to talk
+//! to it); the launcher carries it out and hands the answers back to the parsers here.
+
+pub mod gates;
+pub mod llama_bench;
+pub mod llama_cpp;
+pub mod registry;
+pub mod runner;
+pub mod server;
+pub mod sse;
+
+use crate::protocol::{Job, Verify, WeightsClass};
+use crate::sample::FailureKind;
+use crate::scenario::Workload;
+use registry::Entry;
+use server::CompletionServer;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+pub use registry::Registry;
+
+/// The protocols that the harness speaks: the `driver` of an entry in frameworks.yaml, and who describes it.
+const DRIVERS: &[(&str, Describe)] = &[
+    ("runner", runner::describe),
+    ("llama-server", llama_cpp::describe),
+    ("llama-bench", llama_bench::describe),
+];
+
+type Describe = fn(&LaunchRequest) -> Result<LaunchSpec, Failure>;
+
+/// One launch to describe.
+#[derive(Debug, Clone)]
+pub struct LaunchRequest<'a> {
+    /// The framework.
+    pub entry: &'a Entry,
+    /// Settings of the row; see [`Entry::options_of`].
+    pub options: BTreeMap<String, String>,
+    /// The program, where the entry needs one.
+    pub program: Option<&'a Path>,
+    /// The version that was found for it, where it does not say so itself.
+    pub program_version: Option<&'a str>,
+    /// This program, `harness`.
+    pub harness: &'a Path,
+    /// The model file.
+    pub model: ModelRef<'a>,
+    /// See [`crate::sample::LaunchRecord::launch_id`].
+    pub launch_id: &'a str,
+    /// What to do.
+    pub workload: &'a Workload,
+    /// Compute threads.
+    pub threads: u32,
+    /// Prompt tokens per batch.
+    pub batch: u32,
+    /// KV cache element type.
+    pub kv_type: &'a str,
+    /// Tokens of the cold request, which is `prompts[0]`; 0: there is none.
+    pub cold_generate: u32,
+    /// One prompt for each request.
+    pub prompts: &'a [Vec<u32>],
+    /// The verification request.
+    pub verify: Option<Verify>,
+    /// A free loopback port, for servers.
+    pub port: u16,
+}
+
+/// The model file of a launch.
+#[derive(Debug, Clone, Copy)]
+pub struct ModelRef<'a> {
+    /// Absolute path.
+    pub path: &'a Path,
+    /// Lower-case hexadecimal.
+    pub sha256: &'a str,
+}
+
+impl LaunchRequest<'_> {
+    /// Tokens asked for in the request of prompt `rep`.
+    pub fn n_generate(&self, rep: usize) -> u32 {
+        if rep == 0 && self.cold_generate > 0 { self.cold_generate } else { self.workload.generate_tokens }
+    }
+
+    /// The program, which this driver needs.
+    fn needed_program(&self) -> Result<&Path, Failure> {
+        self.program.ok_or_else(|| Failure {
+            kind: FailureKind::Missing,
+            message: format!("{} is not installed: run `harness setup {0}`", self.entry.id),
+        })
+    }
+}
+
+/// What to start, and how to talk to it.
+#[derive(Debug, Clone)]
+pub struct LaunchSpec {
+    /// Program and arguments.
+    pub argv: Vec<String>,
+    /// Environment variables set on top of the inherited ones.
+    pub env: BTreeMap<String, String>,
+    /// How to talk to it.
+    pub conversation: Conversation,
+}
+
+/// How the launcher talks to a process.
+#[derive(Debug, Clone)]
+pub enum Conversation {
+    /// The runner protocol on stdin and stdout.
+    Runner {
+        /// The job.
+        job: Job,
+        /// See [`Entry::self_reported_load`].
+        self_reported_load: bool,
+    },
+    /// A server on a loopback port that completes prompts.
+    Server(ServerTalk),
+    /// A program that runs to its end and prints figures of its own; `parse` reads its stdout.
+    Batch {
+        /// From stdout to figures.
+        parse: fn(&str) -> Result<BatchAnswer, Failure>,
+        /// See [`WeightsClass`].
+        weights_class: WeightsClass,
+    },
+}
+
+/// What to ask a server for.
+#[derive(Debug, Clone)]
+pub struct ServerTalk {
+    /// Its dialect.
+    pub api: &'static dyn CompletionServer,
+    /// Port on 127.0.0.1.
+    pub port: u16,
+    /// Each prompt with the number of tokens to generate; the first is cold if `has_cold`.
+    pub requests: Vec<(Vec<u32>, u32)>,
+    /// Whether the first request is the cold one.
+    pub has_cold: bool,
+    /// The verification request.
+    pub verify: Option<Verify>,
+    /// See [`WeightsClass`].
+    pub weights_class: WeightsClass,
+    /// Version found at setup, which stands in where the server does not know its own.
+    pub program_version: Option<String>,
+}
+
+/// What a batch program said.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BatchAnswer {
+    /// Its version.
+    pub version: String,
+    /// Its build.
+    pub build: String,
+    /// Threads in use.
+    pub threads_used: Option<u32>,
+    /// Its figures.
+    pub reported: Vec<crate::sample::Reported>,
+}
+
+/// Why a launch could not be described, or its answers not be understood: becomes a failed row.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Failure {
+    /// See [`FailureKind`].
+    pub kind: FailureKind,
+    /// For a person.
+    pub message: String,
+}
+
+impl Failure {
+    /// A failure of `kind`.
+    pub fn new(kind: FailureKind, message: impl Into<String>) -> Failure {
+        Failure { kind, message: message.into() }
+    }
+
+    /// An answer that is not what the protocol promises.
+    pub fn garbage(message: impl Into<String>) -> Failure {
+        Failure::new(FailureKind::Garbage, message)
+    }
+}
+
+/// Describes a launch of the framework itself.
+pub fn describe(request: &LaunchRequest) -> Result<LaunchSpec, Failure> {
+    describe_as(&request.entry.driver, request)
+}
+
+/// Describes a launch of the framework's own benchmark, the cross-check.
+pub fn describe_cross_check(request: &LaunchRequest) -> Result<LaunchSpec, Failure> {
+    match &request.entry.cross_check {
+        Some(driver) => describe_as(driver, request),
+        None => Err(Failure::new(
+            FailureKind::Unsupported,
+            format!("{} has no benchmark of its own", request.entry.id),
+        )),
+    }
+}
+
+fn describe_as(driver: &str, request: &LaunchRequest) -> Result<LaunchSpec, Failure> {
+    if let Some(reason) = &request.entry.reason {
+        return Err(Failure::new(FailureKind::Unsupported, reason.clone()));
+    }
+    let found = DRIVERS.iter().find(|(name, _)| *name == driver);
+    let (_, describe) = found.ok_or_else(|| {
+        Failure::new(FailureKind::Unsupported, format!("no driver `{driver}` in this harness"))
+    })?;
+    describe(request)
+}
+
+/// Names of the drivers, for the check of frameworks.yaml.
+pub(crate) fn driver_names() -> impl Iterator<Item = &'static str> {
+    DRIVERS.iter().map(|(name, _)| *name)
+}
+
+/// A path as an argument. Paths that are not UTF-8 cannot be written into a bundle.
+fn path_arg(path: &Path) -> Result<String, Failure> {
+    path.to_str().map(str::to_string).ok_or_else(|| {
+        let message = format!("{} is not UTF-8; move the file to a path that is", path.display());
+        Failure::new(FailureKind::Spawn, message)
+    })
+}
+
+/// The program `name` beside `program`.
+fn sibling(program: &Path, name: &str) -> PathBuf {
+    program.with_file_name(name)
+}
+
+#[cfg(test)]
+pub(crate) mod testing {
+    use super::*;
+
+    /// A request with two prompts, the first cold, for the entry `id` of the embedded registry.
+    pub(crate) fn with_request<T>(id: &str, f: impl FnOnce(LaunchRequest) -> T) -> T {
+        let registry = Registry::embedded().expect("frameworks.yaml is valid");
+        let workload = Workload { name: "chat".into(), prompt_tokens: 3, generate_tokens: 4, context: 32 };
+        let prompts = vec![vec![1, 2, 3], vec![4, 5, 6]];
+        f(LaunchRequest {
+            entry: registry.get(id).expect("known"),
+            options: registry.get(id).expect("known").options.clone(),
+            program: Some(Path::new("/opt/bin/llama-server")),
+            program_version: Some("b11434"),
+            harness: Path::new("/opt/bin/harness"),
+            model: ModelRef { path: Path::new("/models/m.gguf"), sha256: "abc" },
+            launch_id: "b00-x-chat-t2",
+            workload: &workload,
+            threads: 2,
+            batch: 2048,
+            kv_type: "f16",
+            cold_generate: 2,
+            prompts: &prompts,
+            verify: None,
+            port: 4000,
+        })
+    }
+}

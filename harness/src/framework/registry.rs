@@ -1,0 +1,325 @@
+//! `frameworks.yaml`: what is said about each framework, parsed strictly.
+
+use super::{Failure, driver_names};
+use crate::protocol::WeightsClass;
+use crate::sample::FailureKind;
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// The file that ships with the program.
+const EMBEDDED: &str = include_str!("../../frameworks.yaml");
+/// The schema of that file.
+const REGISTRY_SCHEMA: u32 = 1;
+
+/// Every framework that the harness knows.
+#[derive(Debug, Clone)]
+pub struct Registry {
+    entries: Vec<Entry>,
+}
+
+/// A framework.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Entry {
+    /// Unique: `llama.cpp`.
+    pub id: String,
+    /// `llama.cpp (CPU)`
+    pub display_name: String,
+    /// Column of the report.
+    pub language: String,
+    /// Column of the report.
+    pub implementation: String,
+    /// SPDX.
+    pub licence: String,
+    /// Home page.
+    pub home_page: String,
+    /// For the report.
+    pub notes: String,
+    /// Unless the framework itself says otherwise.
+    pub weights_class: WeightsClass,
+    /// The protocol to drive it with.
+    pub driver: String,
+    /// The protocol of its own benchmark, if it has one.
+    pub cross_check: Option<String>,
+    /// Why it is not driven; set exactly for the driver `none`.
+    pub reason: Option<String>,
+    /// How a runner is started, with placeholders.
+    pub command: Vec<String>,
+    /// Environment of the runner, with placeholders.
+    pub environment: BTreeMap<String, String>,
+    /// The runner's times are simulated: load is what it says, not what the launcher's clock says.
+    pub self_reported_load: bool,
+    /// Names of the program; empty: none is needed.
+    pub programs: Vec<String>,
+    /// Environment variable that names the program file.
+    pub program_variable: Option<String>,
+    /// Prints the version.
+    pub version_command: Vec<String>,
+    /// `os-arch`, empty for all.
+    pub platforms: Vec<String>,
+    /// Options of a row, with their defaults.
+    pub options: BTreeMap<String, String>,
+    /// Those of them that are paths, relative to the scenario's directory.
+    pub path_options: Vec<String>,
+}
+
+/// What is wrong with a frameworks.yaml.
+#[derive(Debug, thiserror::Error)]
+pub enum RegistryError {
+    /// Not YAML, or not of this shape; the message has line and column.
+    #[error("frameworks.yaml: {0}")]
+    Syntax(#[from] serde_yaml::Error),
+    /// An entry that contradicts itself.
+    #[error("frameworks.yaml: {id}: {what}")]
+    Entry {
+        /// Of the entry.
+        id: String,
+        /// What is wrong, and the remedy.
+        what: String,
+    },
+    /// Of another schema.
+    #[error("frameworks.yaml: schema {0} is not known; this harness reads schema {REGISTRY_SCHEMA}")]
+    Schema(u32),
+}
+
+impl Registry {
+    /// The registry that ships with the program.
+    pub fn embedded() -> Result<Registry, RegistryError> {
+        Registry::parse(EMBEDDED)
+    }
+
+    /// Reads the text of a frameworks.yaml.
+    pub fn parse(text: &str) -> Result<Registry, RegistryError> {
+        let wire: WireRegistry = serde_yaml::from_str(text)?;
+        if wire.schema != REGISTRY_SCHEMA {
+            return Err(RegistryError::Schema(wire.schema));
+        }
+        let mut entries: Vec<Entry> = Vec::with_capacity(wire.frameworks.len());
+        for wire_entry in wire.frameworks {
+            let entry = Entry::try_from(wire_entry)?;
+            if entries.iter().any(|e| e.id == entry.id) {
+                return Err(RegistryError::Entry { id: entry.id, what: "is listed twice".into() });
+            }
+            entries.push(entry);
+        }
+        Ok(Registry { entries })
+    }
+
+    /// The framework `id`.
+    pub fn get(&self, id: &str) -> Option<&Entry> {
+        self.entries.iter().find(|e| e.id == id)
+    }
+
+    /// All of them, as listed.
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// Their ids, as listed.
+    pub fn ids(&self) -> Vec<&str> {
+        self.entries.iter().map(|e| e.id.as_str()).collect()
+    }
+}
+
+impl Entry {
+    /// The entry's defaults with a row's settings on top; an unknown or missing one is an error. Paths become
+    /// absolute, from `base_dir`.
+    pub fn options_of(
+        &self,
+        row: &BTreeMap<String, String>,
+        base_dir: &Path,
+    ) -> Result<BTreeMap<String, String>, Failure> {
+        let unsupported = |message: String| Failure::new(FailureKind::Unsupported, message);
+        let mut options = self.options.clone();
+        for (name, value) in row {
+            if options.insert(name.clone(), value.clone()).is_none() {
+                let known: Vec<&str> = self.options.keys().map(String::as_str).collect();
+                let known = if known.is_empty() { "none".to_string() } else { known.join(", ") };
+                return Err(unsupported(format!("{} has no option `{name}`; it has: {known}", self.id)));
+            }
+        }
+        if let Some((name, _)) = options.iter().find(|(_, value)| value.is_empty()) {
+            return Err(unsupported(format!("{} needs the option `{name}`", self.id)));
+        }
+        for (_, value) in options.iter_mut().filter(|(name, _)| self.path_options.contains(name)) {
+            *value = super::path_arg(&base_dir.join(&*value))?;
+        }
+        Ok(options)
+    }
+
+    /// Why the framework cannot run on `os`-`arch`, or is not driven at all.
+    pub fn unsupported_reason(&self, os: &str, arch: &str) -> Option<String> {
+        let here = format!("{os}-{arch}");
+        if let Some(reason) = &self.reason {
+            return Some(reason.clone());
+        }
+        (!self.platforms.is_empty() && !self.platforms.contains(&here))
+            .then(|| format!("it exists for {} only, and this machine is {here}", self.platforms.join(", ")))
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WireRegistry {
+    schema: u32,
+    frameworks: Vec<WireEntry>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WireEntry {
+    id: String,
+    display_name: String,
+    language: String,
+    implementation: String,
+    licence: String,
+    home_page: String,
+    notes: String,
+    weights_class: WeightsClass,
+    driver: String,
+    cross_check: Option<String>,
+    reason: Option<String>,
+    #[serde(default)]
+    command: Vec<String>,
+    #[serde(default)]
+    environment: BTreeMap<String, String>,
+    #[serde(default)]
+    self_reported_load: bool,
+    #[serde(default)]
+    programs: Vec<String>,
+    program_variable: Option<String>,
+    #[serde(default)]
+    version_command: Vec<String>,
+    #[serde(default)]
+    platforms: Vec<String>,
+    #[serde(default)]
+    options: BTreeMap<String, String>,
+    #[serde(default)]
+    path_options: Vec<String>,
+}
+
+impl TryFrom<WireEntry> for Entry {
+    type Error = RegistryError;
+
+    fn try_from(wire: WireEntry) -> Result<Entry, RegistryError> {
+        let wrong = |what: String| Err(RegistryError::Entry { id: wire.id.clone(), what });
+        let known = |driver: &str| driver_names().any(|name| name == driver);
+        if wire.driver != "none" && !known(&wire.driver) {
+            let names: Vec<&str> = driver_names().collect();
+            return wrong(format!("no driver `{}`; there are none, {}", wire.driver, names.join(", ")));
+        }
+        if let Some(driver) = wire.cross_check.as_deref().filter(|d| !known(d)) {
+            return wrong(format!("no driver `{driver}` for cross_check"));
+        }
+        if (wire.driver == "none") != wire.reason.is_some() {
+            return wrong("give `reason` exactly where driver is none".into());
+        }
+        if (wire.driver == "runner") == wire.command.is_empty() {
+            return wrong("give `command` exactly where driver is runner".into());
+        }
+        if let Some(name) = wire.path_options.iter().find(|name| !wire.options.contains_key(*name)) {
+            return wrong(format!("`{name}` of path_options is no option"));
+        }
+        if wire.self_reported_load && wire.driver != "runner" {
+            return wrong("`self_reported_load` is for driver runner".into());
+        }
+        Ok(Entry {
+            id: wire.id,
+            display_name: wire.display_name,
+            language: wire.language,
+            implementation: wire.implementation,
+            licence: wire.licence,
+            home_page: wire.home_page,
+            notes: wire.notes,
+            weights_class: wire.weights_class,
+            driver: wire.driver,
+            cross_check: wire.cross_check,
+            reason: wire.reason,
+            command: wire.command,
+            environment: wire.environment,
+            self_reported_load: wire.self_reported_load,
+            programs: wire.programs,
+            program_variable: wire.program_variable,
+            version_command: wire.version_command,
+            platforms: wire.platforms,
+            options: wire.options,
+            path_options: wire.path_options,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_embedded_file_lists_the_frameworks() {
+        let registry = Registry::embedded().expect("valid");
+        let ids = registry.ids();
+        for id in ["engine", "candle", "llama.cpp", "llama.cpp-metal", "ollama", "lm-studio", "fake"] {
+            assert!(ids.contains(&id), "{id}");
+        }
+        for entry in registry.entries() {
+            assert!(!entry.licence.is_empty() && !entry.home_page.is_empty(), "{}", entry.id);
+        }
+    }
+
+    fn entry(lines: &str) -> String {
+        let text = format!(
+            "schema: 1\nframeworks:\n  - id: x\n    display_name: x\n    language: C\n    implementation: C\n    \
+             licence: MIT\n    home_page: h\n    notes: n\n    weights_class: A\n{lines}"
+        );
+        Registry::parse(&text).map_or_else(|e| e.to_string(), |_| "ok".into())
+    }
+
+    #[test]
+    fn entries_that_contradict_themselves_are_refused() {
+        let check = |lines: &str, wanted: &str| {
+            let seen = entry(lines);
+            assert!(seen.contains(wanted), "{lines}: {seen}");
+        };
+        check("    driver: runner\n    command: [x]\n", "ok");
+        check("    driver: none\n    reason: later\n", "ok");
+        check("    driver: runner\n", "give `command` exactly");
+        check("    driver: none\n", "give `reason` exactly");
+        check("    driver: dance\n", "no driver `dance`; there are none, runner, llama-server");
+        check("    driver: none\n    reason: later\n    colour: red\n", "unknown field `colour`");
+        check("    driver: none\n    reason: later\n    colour: red\n", "line 1");
+        check("    weights_class: D\n    driver: none\n", "weights_class");
+        let twice = "schema: 2\nframeworks: []\n";
+        assert!(Registry::parse(twice).expect_err("newer").to_string().contains("schema 2 is not known"));
+    }
+
+    #[test]
+    fn options_are_checked_against_the_entry() {
+        let registry = Registry::embedded().expect("valid");
+        let set = |pairs: &[(&str, &str)]| {
+            pairs.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect::<BTreeMap<_, _>>()
+        };
+        let dir = Path::new("/scenarios");
+        let llama = registry.get("llama.cpp").expect("known");
+        let options = llama.options_of(&set(&[("flash_attention", "on")]), dir).expect("known option");
+        assert_eq!(options["flash_attention"], "on");
+        assert_eq!(options["gpu_layers"], "0");
+        let unknown = llama.options_of(&set(&[("flash", "on")]), dir).expect_err("unknown");
+        assert!(unknown.message.starts_with("llama.cpp has no option `flash`; it has: device, "));
+        let fake = registry.get("fake").expect("known");
+        assert_eq!(
+            fake.options_of(&set(&[]), dir).expect_err("needed").message,
+            "fake needs the option `script`"
+        );
+        let options = fake.options_of(&set(&[("script", "fake/x.yaml")]), dir).expect("given");
+        assert_eq!(options["script"], "/scenarios/fake/x.yaml");
+    }
+
+    #[test]
+    fn platforms_limit_where_a_framework_runs() {
+        let registry = Registry::embedded().expect("valid");
+        let metal = registry.get("llama.cpp-metal").expect("known");
+        assert_eq!(metal.unsupported_reason("macos", "aarch64"), None);
+        let reason = metal.unsupported_reason("linux", "x86_64").expect("not here");
+        assert_eq!(reason, "it exists for macos-aarch64 only, and this machine is linux-x86_64");
+        let ollama = registry.get("ollama").expect("known");
+        assert!(ollama.unsupported_reason("linux", "x86_64").is_some());
+    }
+}

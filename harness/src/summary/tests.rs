@@ -1,0 +1,106 @@
+use super::*;
+use crate::sample::Outcome;
+use crate::testing;
+use crate::verdict::Verdict;
+
+const ENGINE: usize = 1;
+const CANDLE: usize = 2;
+
+fn verdict(summary: &Summary, row: usize, threads: u32, metric: Metric) -> Verdict {
+    let cell = summary.workloads[0].cell(row, threads).unwrap();
+    cell.comparison(metric).unwrap().judgement.verdict
+}
+
+#[test]
+fn rows_are_judged_against_the_baseline_by_block() {
+    let (manifest, records) = testing::example();
+    let summary = summarize(&manifest, &records);
+    assert_eq!(verdict(&summary, ENGINE, 1, Metric::Decode), Verdict::Slower);
+    assert_eq!(verdict(&summary, ENGINE, 1, Metric::PeakRss), Verdict::Faster, "less memory is better");
+    assert_eq!(verdict(&summary, ENGINE, 1, Metric::Load), Verdict::Equivalent);
+    assert_eq!(verdict(&summary, CANDLE, 1, Metric::Decode), Verdict::Invalid, "a gate failed");
+    let standing = summary.workloads[0].standing(1).unwrap();
+    assert_eq!((standing.leader, standing.second), (0, Some(ENGINE)));
+}
+
+#[test]
+fn one_launch_of_requantized_weights_keeps_the_row_out_of_the_ranking() {
+    let (manifest, mut records) = testing::example();
+    let of_engine = records.iter_mut().find(|r| r.framework == "engine" && r.threads == 1).unwrap();
+    if let Outcome::Measured(m) = &mut of_engine.outcome {
+        m.weights_class = WeightsClass::C;
+    }
+    let summary = summarize(&manifest, &records);
+    let cell = summary.workloads[0].cell(ENGINE, 1).unwrap();
+    assert_eq!(cell.weights_class, Some(WeightsClass::C));
+    assert!(!cell.is_ranked() && !cell.gate_failed());
+    assert_eq!(verdict(&summary, ENGINE, 1, Metric::Decode), Verdict::Invalid);
+    assert_eq!(verdict(&summary, ENGINE, 2, Metric::Decode), Verdict::Slower, "the other cell is untouched");
+}
+
+#[test]
+fn a_baseline_that_failed_a_gate_invalidates_every_comparison() {
+    let (manifest, mut records) = testing::example();
+    for record in records.iter_mut().filter(|r| r.framework == "llama.cpp") {
+        if let Outcome::Measured(m) = &mut record.outcome {
+            m.gates[0].passed = false;
+        }
+    }
+    let summary = summarize(&manifest, &records);
+    let cell = summary.workloads[0].cell(ENGINE, 1).unwrap();
+    let judgement = &cell.comparison(Metric::Decode).unwrap().judgement;
+    assert_eq!(judgement.verdict, Verdict::Invalid);
+    assert!(judgement.reason.as_ref().unwrap().starts_with("the baseline: gate nothing_cached failed"));
+}
+
+#[test]
+fn a_failed_launch_takes_its_block_out_of_the_pairs() {
+    let (manifest, mut records) = testing::example();
+    let index = records.iter().position(|r| r.framework == "engine" && r.threads == 1).unwrap();
+    records[index] =
+        testing::failed(&manifest.plan.launches[index], FailureKind::TimedOut, "no answer in 60 s");
+    let summary = summarize(&manifest, &records);
+    let cell = summary.workloads[0].cell(ENGINE, 1).unwrap();
+    assert_eq!((cell.n_measured, cell.n_failed), (5, 1));
+    assert_eq!(cell.comparison(Metric::Decode).unwrap().ratio.unwrap().n, 5);
+    assert_eq!(verdict(&summary, ENGINE, 1, Metric::Decode), Verdict::Unresolved, "five pairs cannot rank");
+    let failure = summary.failures.iter().find(|f| f.label == "engine").unwrap();
+    assert_eq!((failure.kind, &*failure.blocks), (FailureKind::TimedOut, &[0][..]));
+}
+
+#[test]
+fn figures_per_ghz_core_say_where_the_clock_comes_from() {
+    let (mut manifest, records) = testing::example();
+    let summary = summarize(&manifest, &records);
+    assert_eq!(summary.clock, Some(Clock { ghz: 2.5, source: ClockSource::Machine }));
+    let cell = summary.workloads[0].cell(ENGINE, 2).unwrap();
+    let decode = cell.estimate(Metric::Decode).unwrap().value;
+    assert_eq!(cell.decode_per_ghz_core, Some(decode / (2.5 * 2.0)));
+
+    manifest.machine.nominal_ghz = None;
+    manifest.scenario.platform.as_mut().unwrap().nominal_ghz = Some(3.5);
+    let clock = summarize(&manifest, &records).clock.unwrap();
+    assert_eq!(clock, Clock { ghz: 3.5, source: ClockSource::Scenario("Test box".to_owned()) });
+    manifest.scenario.platform = None;
+    assert_eq!(summarize(&manifest, &records).clock, None);
+}
+
+#[test]
+fn the_cross_check_stands_beside_the_row_of_its_framework() {
+    let (manifest, records) = testing::example();
+    let checks = summarize(&manifest, &records).cross_checks;
+    let bench = checks.iter().find(|c| c.program.as_deref() == Some("llama-bench")).unwrap();
+    assert_eq!((&*bench.label, bench.threads, bench.metric), ("llama.cpp", 1, Metric::Decode));
+    let difference = bench.difference().unwrap();
+    assert!((difference - (bench.theirs / bench.ours.unwrap() - 1.0)).abs() < 1e-12);
+    assert!(checks.iter().any(|c| c.program.is_none() && c.label == "engine"), "the framework's own clock");
+}
+
+#[test]
+fn outliers_are_named_and_counted() {
+    let (manifest, records) = testing::example();
+    let summary = summarize(&manifest, &records);
+    let decode = &summary.workloads[0].cell(ENGINE, 2).unwrap().metrics[&Metric::Decode];
+    assert_eq!(decode.samples[decode.outliers[0].index].0, 4, "the disturbed block");
+    assert_eq!(decode.estimate.n, 6);
+}
