@@ -1,11 +1,11 @@
 //! Carrying out the plan: each launch is recorded before the next begins.
 
-use super::Args;
 use super::frameworks::Row;
 use super::loading::Loaded;
 use super::planning::Planned;
 use super::progress::Progress;
 use super::provenance::now;
+use super::{Args, Usage};
 use crate::bundle::{Manifest, Writer};
 use crate::framework::{Failure, LaunchRequest, LaunchSpec, ModelRef, describe, describe_cross_check};
 use crate::launch::{Launcher, free_port};
@@ -40,7 +40,7 @@ pub(super) fn launch(args: &Args, loaded: &Loaded, planned: Planned) -> Result<(
         Some(dir) => {
             let resumed =
                 Writer::resume(dir, &loaded.scenario_sha256, &loaded.model.sha256, redactor.clone());
-            let (writer, bundle) = resumed?;
+            let (writer, bundle) = resumed.map_err(|e| Usage(e.to_string()))?;
             (writer, bundle.finished())
         }
         None => (Writer::create(&args.out, manifest.clone(), redactor.clone())?, Default::default()),

@@ -1,0 +1,7 @@
+//! Tests of the program as a whole, and of the source tree.
+
+#[cfg(unix)]
+mod run;
+#[cfg(unix)]
+mod support;
+mod tidy;

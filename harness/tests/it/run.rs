@@ -1,0 +1,171 @@
+//! `harness run` with scripted frameworks: from scenario to report, through every misbehaviour, kill and resume.
+
+use crate::support::{Place, append, failures, measured, wait_until};
+use harness::sample::{FailureKind, Metric, gate};
+use rustix::process::Signal;
+
+#[test]
+fn a_run_leaves_samples_and_a_report() {
+    let place = Place::new(&[("swift", "")], 6);
+    place.write("swift.yaml", "version: '2'\nload_ms: 50\nprefill_tok_s: 500\ndecode_tok_s: 62.5\n");
+    let assert = place.run(&[]).code(0);
+    let bundle = place.bundle();
+    assert_eq!(bundle.records.len(), 12);
+    for name in ["report.md", "samples.csv", "summary.csv", "manifest.json"] {
+        assert!(bundle.dir.join(name).is_file(), "{name}");
+    }
+    let stdout = String::from_utf8_lossy(&assert.get_output().stdout).into_owned();
+    assert!(stdout.trim_end().ends_with("report.md"), "{stdout}");
+    for swift in measured(&bundle, "swift") {
+        assert_eq!(swift.version, "2 (simulated)");
+        assert_eq!(swift.metric(Metric::Load), Some(0.05));
+        assert!((swift.metric(Metric::Decode).expect("told") - 62.5).abs() < 0.01);
+        assert!(swift.gates_passed(), "{:?}", swift.gates);
+    }
+    let verified: Vec<_> = measured(&bundle, "swift")
+        .into_iter()
+        .filter(|m| m.gates.iter().any(|g| g.name == gate::RIGHT_OUTPUT))
+        .collect();
+    assert_eq!(verified.len(), 1, "verified once, in the first block");
+    assert_eq!(place.processes(), [""; 0]);
+}
+
+#[test]
+fn every_misbehaviour_is_a_row_and_the_others_go_on() {
+    use FailureKind::*;
+    let cases = [
+        ("crashes", "crash_after: ready", Crashed, "ended with exit code 70 before `sample`"),
+        ("starts-not", "crash_after: start", Crashed, "ended with exit code 70 before `hello`"),
+        ("quits", "exit_early: true", Crashed, "ended with exit code 0 before `sample`"),
+        ("hangs", "hang: true", TimedOut, "no end within 2 s, waiting for `ready`"),
+        ("garbles", "garbage: true", Garbage, "`llama_perf: 12.3 ms per token"),
+        ("short", "wrong_length: -3", WrongLength, "1 tokens and 1 times instead of 4"),
+        ("long", "wrong_length: 1", WrongLength, "5 tokens and 5 times instead of 4"),
+        ("complains", "error: no such model", Reported, "scripted: no such model"),
+    ];
+    let scripts: Vec<(&str, &str)> = cases.iter().map(|(label, script, ..)| (*label, *script)).collect();
+    let place = Place::new(&scripts, 1);
+    place.run(&[]).code(3);
+    let bundle = place.bundle();
+    for (label, _, kind, message) in cases {
+        let seen = failures(&bundle, label);
+        assert_eq!(seen.len(), 1, "{label}");
+        assert!(seen[0].0 == kind && seen[0].1.contains(message), "{label}: {seen:?}");
+    }
+    assert_eq!(measured(&bundle, "steady").len(), 1);
+    assert!(bundle.dir.join("report.md").is_file());
+    assert_eq!(place.processes(), [""; 0]);
+}
+
+#[test]
+fn gates_that_fail_are_data_not_failures() {
+    let scripts =
+        [("caches", "cached: 5"), ("wrong", "wrong_output: true"), ("one-thread", "threads_used: 7")];
+    let place = Place::new(&scripts, 1);
+    place.run(&[]).code(0);
+    let bundle = place.bundle();
+    let failed = |label| {
+        let gates = &measured(&bundle, label)[0].gates;
+        gates.iter().filter(|g| !g.passed).map(|g| format!("{}: {}", g.name, g.seen)).collect::<Vec<_>>()
+    };
+    assert_eq!(failed("steady"), [""; 0]);
+    assert_eq!(failed("caches"), ["nothing_cached: 5"]);
+    assert_eq!(failed("wrong"), ["right_output: 0 of 8 tokens equal to the reference"]);
+    assert_eq!(failed("one-thread"), ["threads: 7"]);
+}
+
+#[test]
+fn frameworks_that_cannot_be_measured_are_rows() {
+    let place = Place::new(&[], 1);
+    let rows = "  - {id: fake, label: steady, options: {script: steady.yaml}}\n  - ollama\n  - {id: fake, label: unset}\n";
+    place.write_scenario(rows, 1);
+    place.run(&[]).code(3);
+    let bundle = place.bundle();
+    let unsupported = FailureKind::Unsupported;
+    assert_eq!(failures(&bundle, "ollama"), [(unsupported, "its REST API is not driven yet".to_owned())]);
+    assert_eq!(failures(&bundle, "unset"), [(unsupported, "fake needs the option `script`".to_owned())]);
+    assert_eq!(measured(&bundle, "steady").len(), 1);
+}
+
+#[test]
+fn a_killed_run_resumes_with_no_launch_lost_or_doubled() {
+    let place = Place::new(&[("slow", "sleep_ms: 300")], 3);
+    let running = place.start(&[]);
+    place.wait_for_launches(3);
+    running.signal(Signal::KILL);
+    running.wait();
+    let dir = place.bundle_dir();
+    let before = std::fs::read_to_string(dir.join("samples.jsonl")).expect("there");
+    assert!((3..6).contains(&before.lines().count()), "killed midway");
+    if cfg!(target_os = "linux") {
+        wait_until("the runner to die with the harness", || place.processes().is_empty());
+    }
+    append(&dir.join("samples.jsonl"), b"{\"schema\":1,\"launch_id\":\"b02-ste");
+
+    place.run(&["--resume", &dir.display().to_string()]).code(0);
+    let bundle = place.bundle();
+    let after = std::fs::read_to_string(dir.join("samples.jsonl")).expect("there");
+    assert!(after.starts_with(&before), "what was recorded is untouched");
+    let mut seen: Vec<&str> = bundle.records.iter().map(|r| r.launch_id.as_str()).collect();
+    let mut planned: Vec<&str> = bundle.manifest.plan.launches.iter().map(|l| l.launch_id.as_str()).collect();
+    seen.sort_unstable();
+    planned.sort_unstable();
+    assert_eq!(seen, planned);
+    assert_eq!(place.bundle_dirs().len(), 1);
+}
+
+#[test]
+fn an_interrupt_keeps_the_bundle_and_says_how_to_go_on() {
+    for signal in [Signal::INT, Signal::TERM] {
+        let place = Place::new(&[("slow", "sleep_ms: 1500")], 2);
+        let running = place.start(&[]);
+        place.wait_for_launches(1);
+        wait_until("the slow launch", || place.processes().iter().any(|p| p.contains("slow.yaml")));
+        running.signal(signal);
+        assert_eq!(running.wait().code(), Some(130));
+        assert_eq!(place.processes(), [""; 0], "no orphan");
+        let dir = place.bundle_dir();
+        let wanted = format!("--resume {}", dir.display());
+        assert!(place.stderr().contains(&wanted), "{}", place.stderr());
+        let n_before = place.bundle().records.len();
+        assert!((1..4).contains(&n_before));
+        place.run(&["--resume", &dir.display().to_string()]).code(0);
+        assert_eq!(place.bundle().records.len(), 4);
+    }
+}
+
+#[test]
+fn a_changed_scenario_is_not_resumed() {
+    let place = Place::new(&[], 1);
+    place.run(&[]).code(0);
+    let dir = place.bundle_dir().display().to_string();
+    place.write_scenario("  - {id: fake, label: steady, options: {script: steady.yaml}}\n", 2);
+    let assert = place.run(&["--resume", &dir]).code(2);
+    let stderr = String::from_utf8_lossy(&assert.get_output().stderr).into_owned();
+    assert!(stderr.contains("the scenario's text has changed since; start a new run"), "{stderr}");
+}
+
+#[test]
+fn rows_are_chosen_and_the_plan_shown() {
+    let place = Place::new(&[("other", "seed: 2")], 2);
+    let assert = place.run(&["--dry-run", "--only", "other", "--blocks", "3"]).code(0);
+    let stdout = String::from_utf8_lossy(&assert.get_output().stdout).into_owned();
+    assert!(stdout.contains("b02-other-chat-t1\n3 launches"), "{stdout}");
+    assert!(!stdout.contains("steady"), "{stdout}");
+    assert!(place.bundle_dirs().is_empty());
+    let assert = place.run(&["--only", "nobody"]).code(2);
+    let stderr = String::from_utf8_lossy(&assert.get_output().stderr).into_owned();
+    assert!(stderr.contains("no row `nobody` in the scenario; it has: steady, other"), "{stderr}");
+}
+
+#[test]
+fn the_engine_runs_on_the_tiny_model() {
+    let place = Place::new(&[], 1);
+    place.write_scenario("  - {id: engine, label: steady}\n", 1);
+    place.run(&[]).code(0);
+    let bundle = place.bundle();
+    let engine = measured(&bundle, "steady")[0];
+    assert_eq!(engine.requests.len(), 2);
+    assert!(engine.gates_passed(), "{:?}", engine.gates);
+    assert!(engine.memory.rss_peak_bytes.is_some_and(|b| b > 1_000_000), "{:?}", engine.memory);
+}
