@@ -9,6 +9,7 @@ pub mod cache;
 pub mod machine;
 pub mod scenario;
 pub mod schema;
+pub mod model;
 pub mod protocol;
 pub mod sample;
 pub mod framework;

@@ -1,9 +1,14 @@
 //! The machine that a run ran on, as recorded in the manifest. What the system does not tell is `None`, shown as "unavailable".
 
+pub mod cgroup;
+pub mod linux;
+pub mod macos;
+
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 /// The machine.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Machine {
     /// Stable, anonymous: a hash over CPU model, core count and memory size; not the host name.
     pub id: String,
@@ -41,4 +46,97 @@ pub struct Machine {
     pub container_limits: Option<String>,
     /// Load average over one minute at the start.
     pub load_average: Option<f64>,
+}
+
+impl Machine {
+    /// Asks the system. What it does not tell stays empty; this never fails.
+    pub fn detect() -> Self {
+        let mut machine = match std::env::consts::OS {
+            "linux" => linux::describe(&linux::Texts::read()),
+            "macos" => macos::describe(&macos::Texts::read()),
+            _ => Machine::default(),
+        };
+        machine.fill_from_sysinfo();
+        machine.arch = std::env::consts::ARCH.to_owned();
+        if machine.logical == 0 {
+            machine.logical = std::thread::available_parallelism().map_or(1, |n| n.get() as u32);
+        }
+        if machine.cores == 0 {
+            machine.cores = machine.logical;
+        }
+        if machine.cpu.is_empty() {
+            machine.cpu = format!("unknown {} processor", machine.arch);
+        }
+        machine.name_it();
+        machine
+    }
+
+    /// What neither procfs nor sysctl told.
+    fn fill_from_sysinfo(&mut self) {
+        use sysinfo::System;
+        if self.memory_bytes == 0 {
+            let mut system = System::new();
+            system.refresh_memory();
+            self.memory_bytes = system.total_memory();
+        }
+        if self.cores == 0 {
+            self.cores = System::physical_core_count().unwrap_or(0) as u32;
+        }
+        if self.kernel.is_empty() {
+            let uname = rustix::system::uname();
+            self.kernel =
+                format!("{} {}", uname.sysname().to_string_lossy(), uname.release().to_string_lossy());
+        }
+        if self.os.is_empty() {
+            self.os = System::long_os_version().unwrap_or_else(|| std::env::consts::OS.to_owned());
+        }
+    }
+
+    /// Sets [`Machine::id`] and [`Machine::label`] from the rest.
+    fn name_it(&mut self) {
+        // Kernels reserve a little more or less: whole GiB tell machines apart well enough.
+        let memory_gib = self.memory_bytes.div_ceil(1 << 30);
+        let identity = format!("{}|{}|{}|{memory_gib}", self.cpu, self.arch, self.cores);
+        let hash = Sha256::digest(identity.as_bytes());
+        self.id = hash[..6].iter().map(|b| format!("{b:02x}")).collect();
+        self.label = slug(&self.cpu);
+    }
+}
+
+/// A CPU's name as part of a file name: `Intel(R) Core(TM) i9-9900K CPU @ 3.60GHz` is `intel-core-i9-9900k`.
+pub fn slug(name: &str) -> String {
+    let name = name.split(" @").next().unwrap_or(name).to_lowercase();
+    let name = name.replace("(r)", " ").replace("(tm)", " ");
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || c == '.';
+    let words = name.split(|c: char| !is_plain(c)).filter(|w| !w.is_empty());
+    let said: Vec<&str> = words.filter(|w| !["cpu", "processor"].contains(w)).collect();
+    let slug: String = said.join("-").chars().take(40).collect();
+    if slug.is_empty() { "machine".to_owned() } else { slug.trim_end_matches('-').to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_become_slugs() {
+        for (name, expected) in [
+            ("Intel(R) Core(TM) i9-9900K CPU @ 3.60GHz", "intel-core-i9-9900k"),
+            ("AMD EPYC 7763 64-Core Processor", "amd-epyc-7763-64-core"),
+            ("Apple M2", "apple-m2"),
+            ("Neoverse-V1", "neoverse-v1"),
+            ("???", "machine"),
+        ] {
+            assert_eq!(slug(name), expected);
+        }
+    }
+
+    #[test]
+    fn this_machine_is_described() {
+        let m = Machine::detect();
+        assert!(!m.cpu.is_empty() && !m.kernel.is_empty() && !m.os.is_empty(), "{m:?}");
+        assert!(m.cores > 0 && m.logical > 0 && m.memory_bytes > 0, "{m:?}");
+        assert_eq!((m.id.len(), m.arch.as_str()), (12, std::env::consts::ARCH));
+        assert_eq!(m.id, Machine::detect().id);
+    }
 }

@@ -8,6 +8,7 @@ mod parse;
 mod tests;
 mod wire;
 
+pub(crate) use explain::did_you_mean;
 pub use parse::{MAX_SCENARIO_BYTES, Problem, ScenarioError};
 
 use serde::{Deserialize, Serialize};

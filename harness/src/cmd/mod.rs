@@ -1,5 +1,6 @@
 //! The commands: one file each, one line each in [`Command`].
 
+pub mod models;
 pub mod schema;
 pub mod setup;
 
@@ -9,15 +10,34 @@ use std::process::ExitCode;
 /// What `harness` can be asked to do.
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
+    /// List, fetch or make model files.
+    #[command(subcommand)]
+    Models(models::Action),
     /// Print the JSON Schema of scenarios.
     Schema,
     /// Install the frameworks that are missing.
     Setup(setup::Args),
 }
 
+/// Ids of the frameworks that a scenario may name. To be replaced by the registry's when that module is here.
+const KNOWN_FRAMEWORKS: [&str; 11] = [
+    "engine",
+    "candle",
+    "llama.cpp",
+    "llama.cpp-metal",
+    "ollama",
+    "lm-studio",
+    "onnxruntime",
+    "transformers",
+    "mistral.rs",
+    "openvino-genai",
+    "fake",
+];
+
 /// Runs a command; its exit code follows the list in the README.
 pub fn run(command: Command) -> Result<ExitCode> {
     match command {
+        Command::Models(action) => models::run(action, &KNOWN_FRAMEWORKS),
         Command::Schema => schema::run(),
         Command::Setup(args) => setup::run(&args),
     }

@@ -194,7 +194,7 @@ impl Checker {
         self.line_of_text(&at("name"), &m.name);
         self.line_of_text(&at("quantization"), &m.quantization);
         if let Some(shape) = &m.stand_in {
-            self.slug(&at("stand_in"), shape);
+            self.shape(at("stand_in"), shape);
         }
         if let Some(bytes) = m.bytes {
             self.range(at("bytes"), bytes, bounds::MODEL_BYTES);
@@ -225,6 +225,16 @@ impl Checker {
         })
     }
 
+    fn shape(&mut self, path: KeyPath, shape: &str) {
+        let names: Vec<&str> = engine::synth::shapes().iter().map(|s| s.name).collect();
+        let is_named = |name: &&str| {
+            shape.strip_prefix(*name).is_some_and(|r| r.is_empty() || r.starts_with(['-', ':']))
+        };
+        if !names.iter().any(is_named) {
+            self.found(path, format!("unknown shape `{shape}`{}", suggestion(shape, &names)));
+        }
+    }
+
     fn source(&mut self, s: WireSource) -> Option<ModelSource> {
         let at = |key: &str| root("model").key("source").key(key);
         let wheel = s.wheel.map(|w| {
@@ -241,7 +251,7 @@ impl Checker {
             ModelSource::Wheel { package: w.package, version: w.version, member: w.member }
         });
         let synthetic = s.synthetic.map(|s| {
-            self.slug(&at("synthetic").key("shape"), &s.shape);
+            self.shape(at("synthetic").key("shape"), &s.shape);
             ModelSource::Synthetic { shape: s.shape, seed: s.seed }
         });
         if let Some(url) = s.url.as_ref().filter(|u| !u.starts_with("https://") && !u.starts_with("http://"))

@@ -36,12 +36,12 @@ impl fmt::Display for Problem {
 #[derive(Debug, thiserror::Error)]
 pub enum ScenarioError {
     /// The file cannot be read.
-    #[error("{}: cannot be read: {source}", file.display())]
+    #[error("{}: cannot be read: {cause}", file.display())]
     Read {
         /// The file.
         file: PathBuf,
         /// What the system said.
-        source: std::io::Error,
+        cause: std::io::Error,
     },
     /// It is not YAML text of a sensible size.
     #[error("{}:{}: {problem}", file.display(), problem.line)]
@@ -74,7 +74,7 @@ impl ScenarioError {
 
 /// Reads the scenario at `path`; the second value is its text. `known` are the framework ids that there are.
 pub(super) fn load(path: &Path, known: &[&str]) -> Result<(Scenario, String), ScenarioError> {
-    let read = |source| ScenarioError::Read { file: path.to_owned(), source };
+    let read = |cause| ScenarioError::Read { file: path.to_owned(), cause };
     let syntax = |line, message: String| ScenarioError::Syntax {
         file: path.to_owned(),
         problem: Problem { line, key: String::new(), message },

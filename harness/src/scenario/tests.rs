@@ -254,6 +254,10 @@ fn meaning() {
             with("url: https://example.org/m.gguf", "wheel: {package: --p, version: '1', member: m}"),
             "s/x.yaml:7: model.source.wheel.package: must begin with a letter or digit and have only letters, digits and `._+-` (got \"--p\")",
         ),
+        (
+            with(hash, &format!("{hash}  stand_in: tinylama-1.1b\n")),
+            "s/x.yaml:9: model.stand_in: unknown shape `tinylama-1.1b`; did you mean `tinyllama-1.1b`?",
+        ),
         (with("title: A title", "title: ' '"), "s/x.yaml:2: title: is empty; write a few words"),
         (
             with("label: ours", "label: llama.cpp-a").replace("subject: ours", "subject: llama.cpp").replace(

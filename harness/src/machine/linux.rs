@@ -1,0 +1,272 @@
+//! Linux: what procfs and sysfs tell, as a pure function over their text.
+
+use super::Machine;
+use super::cgroup::Limits;
+use std::collections::BTreeSet;
+use std::path::Path;
+
+/// The text of the files that describe a machine; empty where there is no such file.
+#[derive(Debug, Clone, Default)]
+pub struct Texts {
+    /// `/proc/cpuinfo`
+    pub cpuinfo: String,
+    /// `/proc/meminfo`
+    pub meminfo: String,
+    /// `/proc/loadavg`
+    pub loadavg: String,
+    /// `/proc/self/status`
+    pub self_status: String,
+    /// `/etc/os-release`
+    pub os_release: String,
+    /// `/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor`
+    pub governor: String,
+    /// `base_frequency` beside it, kHz.
+    pub base_frequency: String,
+    /// `cpuinfo_max_freq` beside it, kHz.
+    pub max_frequency: String,
+    /// `/sys/kernel/mm/transparent_hugepage/enabled`
+    pub transparent_hugepage: String,
+    /// `/sys/devices/system/node/online`
+    pub numa_online: String,
+    /// `/sys/hypervisor/type`
+    pub hypervisor_type: String,
+    /// `sys_vendor` and `product_name` in `/sys/class/dmi/id`.
+    pub dmi: [String; 2],
+    /// `(physical_package_id, core_id)` of each processor in `/sys/devices/system/cpu/cpu*/topology`.
+    pub topology: Vec<(String, String)>,
+    /// `(level, type, size)` of each cache in `/sys/devices/system/cpu/cpu0/cache`.
+    pub caches: Vec<(String, String, String)>,
+    /// Limits of the container.
+    pub limits: Limits,
+}
+
+impl Texts {
+    /// Reads them all.
+    pub fn read() -> Self {
+        let cpu = "/sys/devices/system/cpu";
+        let frequency = |name: &str| text(&format!("{cpu}/cpu0/cpufreq/{name}"));
+        let topology = |dir: String| {
+            let of = |name: &str| text(&format!("{dir}/topology/{name}"));
+            (of("physical_package_id"), of("core_id"))
+        };
+        let cache = |dir: String| {
+            let of = |name: &str| text(&format!("{dir}/{name}"));
+            (of("level"), of("type"), of("size"))
+        };
+        Self {
+            cpuinfo: text("/proc/cpuinfo"),
+            meminfo: text("/proc/meminfo"),
+            loadavg: text("/proc/loadavg"),
+            self_status: text("/proc/self/status"),
+            os_release: text("/etc/os-release"),
+            governor: frequency("scaling_governor"),
+            base_frequency: frequency("base_frequency"),
+            max_frequency: frequency("cpuinfo_max_freq"),
+            transparent_hugepage: text("/sys/kernel/mm/transparent_hugepage/enabled"),
+            numa_online: text("/sys/devices/system/node/online"),
+            hypervisor_type: text("/sys/hypervisor/type"),
+            dmi: ["sys_vendor", "product_name"].map(|name| text(&format!("/sys/class/dmi/id/{name}"))),
+            topology: numbered(cpu, "cpu").map(topology).collect(),
+            caches: numbered(&format!("{cpu}/cpu0/cache"), "index").map(cache).collect(),
+            limits: Limits::read(),
+        }
+    }
+}
+
+fn text(path: &str) -> String {
+    std::fs::read(path).map(|b| String::from_utf8_lossy(&b).trim().to_owned()).unwrap_or_default()
+}
+
+/// `<dir>/<prefix>0`, `<dir>/<prefix>1`, … as far as they go.
+fn numbered(dir: &str, prefix: &str) -> impl Iterator<Item = String> {
+    let path = format!("{dir}/{prefix}");
+    (0u32..4096).map(move |n| format!("{path}{n}")).take_while(|p| Path::new(p).is_dir())
+}
+
+/// The machine that the texts describe, as far as they do.
+pub fn describe(t: &Texts) -> Machine {
+    let n_processors = values(&t.cpuinfo, "processor").filter(|v| v.parse::<u32>().is_ok()).count() as u32;
+    Machine {
+        cpu: cpu_model(t),
+        isa: isa(&t.cpuinfo),
+        cores: cores(t).unwrap_or(n_processors),
+        logical: allowed(&t.self_status).unwrap_or(n_processors),
+        nominal_ghz: nominal_ghz(t),
+        governor: non_empty(&t.governor),
+        caches: t.caches.iter().filter_map(cache).collect(),
+        memory_bytes: memory_bytes(&t.meminfo).unwrap_or(0),
+        numa_nodes: count_list(&t.numa_online),
+        transparent_huge_pages: bracketed(&t.transparent_hugepage),
+        os: os_name(&t.os_release).unwrap_or_default(),
+        hypervisor: hypervisor(t),
+        container_limits: t.limits.describe(),
+        load_average: t.loadavg.split(' ').next().and_then(|v| v.parse().ok()),
+        ..Machine::default()
+    }
+}
+
+fn non_empty(text: &str) -> Option<String> {
+    (!text.trim().is_empty()).then(|| text.trim().to_owned())
+}
+
+/// Values of `key` in lines like `key : value`.
+fn values<'a>(text: &'a str, key: &'a str) -> impl Iterator<Item = &'a str> {
+    let pairs = text.lines().filter_map(|l| l.split_once(':'));
+    pairs.filter(move |(k, _)| k.trim() == key).map(|(_, v)| v.trim())
+}
+
+fn cpu_model(t: &Texts) -> String {
+    let named = ["model name", "cpu model", "Hardware"].iter().find_map(|k| values(&t.cpuinfo, k).next());
+    named.map(str::to_owned).or_else(|| arm_model(&t.cpuinfo)).unwrap_or_default()
+}
+
+/// Names of Arm's parts by (implementer, part), for /proc/cpuinfo has numbers only; from the processors' manuals.
+const ARM_PARTS: &[(&str, &str, &str)] = &[
+    ("0x41", "0xd03", "Cortex-A53"),
+    ("0x41", "0xd08", "Cortex-A72"),
+    ("0x41", "0xd0b", "Cortex-A76"),
+    ("0x41", "0xd0c", "Neoverse-N1"),
+    ("0x41", "0xd40", "Neoverse-V1"),
+    ("0x41", "0xd49", "Neoverse-N2"),
+    ("0x41", "0xd4f", "Neoverse-V2"),
+    ("0xc0", "0xac3", "Ampere-1"),
+    ("0xc0", "0xac4", "Ampere-1a"),
+];
+
+fn arm_model(cpuinfo: &str) -> Option<String> {
+    let implementer = values(cpuinfo, "CPU implementer").next()?;
+    let part = values(cpuinfo, "CPU part").next()?;
+    let known = ARM_PARTS.iter().find(|(i, p, _)| (*i, *p) == (implementer, part));
+    Some(known.map_or_else(|| format!("Arm {implementer}:{part}"), |(_, _, name)| (*name).to_owned()))
+}
+
+/// Flags of /proc/cpuinfo that matter for inference, and how they are commonly called.
+const ISA: &[(&str, &str)] = &[
+    ("sse4_2", "sse4.2"),
+    ("avx", "avx"),
+    ("avx2", "avx2"),
+    ("fma", "fma"),
+    ("f16c", "f16c"),
+    ("bmi2", "bmi2"),
+    ("avx_vnni", "avx_vnni"),
+    ("avx512f", "avx512f"),
+    ("avx512bw", "avx512bw"),
+    ("avx512vl", "avx512vl"),
+    ("avx512vbmi", "avx512_vbmi"),
+    ("avx512_vnni", "avx512_vnni"),
+    ("avx512_bf16", "avx512_bf16"),
+    ("avx512_fp16", "avx512_fp16"),
+    ("amx_int8", "amx_int8"),
+    ("amx_bf16", "amx_bf16"),
+    ("asimd", "neon"),
+    ("asimdhp", "fp16"),
+    ("asimddp", "dotprod"),
+    ("i8mm", "i8mm"),
+    ("bf16", "bf16"),
+    ("sve", "sve"),
+    ("sve2", "sve2"),
+];
+
+fn isa(cpuinfo: &str) -> Vec<String> {
+    let line = values(cpuinfo, "flags").next().or_else(|| values(cpuinfo, "Features").next());
+    let flags: BTreeSet<&str> = line.unwrap_or_default().split_whitespace().collect();
+    ISA.iter().filter(|(flag, _)| flags.contains(flag)).map(|(_, name)| (*name).to_owned()).collect()
+}
+
+/// Physical cores: distinct (package, core) pairs.
+fn cores(t: &Texts) -> Option<u32> {
+    let told = t.topology.iter().filter(|(package, core)| !package.is_empty() && !core.is_empty());
+    let pairs: BTreeSet<_> = told.collect();
+    if !pairs.is_empty() {
+        return Some(pairs.len() as u32);
+    }
+    let ids = values(&t.cpuinfo, "physical id").zip(values(&t.cpuinfo, "core id"));
+    let pairs: BTreeSet<_> = ids.collect();
+    (!pairs.is_empty()).then_some(pairs.len() as u32)
+}
+
+/// Processors in this process's affinity mask.
+fn allowed(self_status: &str) -> Option<u32> {
+    count_list(values(self_status, "Cpus_allowed_list").next()?)
+}
+
+/// How many numbers `0-3,8` names.
+fn count_list(list: &str) -> Option<u32> {
+    let count = |range: &str| {
+        let (first, last) = range.trim().split_once('-').unwrap_or((range.trim(), range.trim()));
+        last.parse::<u32>().ok()?.checked_sub(first.parse().ok()?)?.checked_add(1)
+    };
+    list.trim().split(',').map(count).try_fold(0u32, |sum, n| sum.checked_add(n?)).filter(|&n| n > 0)
+}
+
+/// The base clock where the system tells it, else that in the CPU's name, else the clock of now, else the highest.
+fn nominal_ghz(t: &Texts) -> Option<f64> {
+    let khz = |text: &str| text.trim().parse::<f64>().ok().map(|khz| khz / 1e6);
+    let model = values(&t.cpuinfo, "model name").next().unwrap_or_default();
+    let named = model.rsplit_once("@ ").and_then(|(_, v)| v.trim().strip_suffix("GHz")?.parse().ok());
+    let now = values(&t.cpuinfo, "cpu MHz").next().and_then(|v| v.parse::<f64>().ok()).map(|mhz| mhz / 1e3);
+    let found = khz(&t.base_frequency).or(named).or(now).or_else(|| khz(&t.max_frequency));
+    found.filter(|ghz| ghz.is_finite() && *ghz > 0.0)
+}
+
+fn cache((level, kind, size): &(String, String, String)) -> Option<(String, u64)> {
+    let kind = match kind.as_str() {
+        "Data" => "d",
+        "Instruction" => "i",
+        _ => "",
+    };
+    let (number, unit) = size.split_at(size.find(|c: char| !c.is_ascii_digit()).unwrap_or(size.len()));
+    let unit = match unit {
+        "" => 1,
+        "K" => 1 << 10,
+        "M" => 1 << 20,
+        "G" => 1 << 30,
+        _ => return None,
+    };
+    let bytes = number.parse::<u64>().ok()?.checked_mul(unit)?;
+    (!level.is_empty()).then(|| (format!("L{level}{kind}"), bytes))
+}
+
+fn memory_bytes(meminfo: &str) -> Option<u64> {
+    values(meminfo, "MemTotal").next()?.strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
+}
+
+/// `madvise` of `always [madvise] never`.
+fn bracketed(text: &str) -> Option<String> {
+    non_empty(text.split_once('[')?.1.split_once(']')?.0)
+}
+
+fn os_name(os_release: &str) -> Option<String> {
+    let of = |key| os_release.lines().find_map(|l| l.strip_prefix(key)).map(|v| v.trim().trim_matches('"'));
+    non_empty(of("PRETTY_NAME=").or_else(|| of("NAME="))?)
+}
+
+/// A hypervisor's name where one is told, or that there is one.
+fn hypervisor(t: &Texts) -> Option<String> {
+    if let Some(kind) = non_empty(&t.hypervisor_type) {
+        return Some(kind);
+    }
+    const MARKS: [&str; 12] = [
+        "KVM",
+        "QEMU",
+        "VMware",
+        "VirtualBox",
+        "Xen",
+        "Hyper-V",
+        "Virtual Machine",
+        "Amazon EC2",
+        "Google Compute",
+        "OpenStack",
+        "Parallels",
+        "Firecracker",
+    ];
+    let dmi = t.dmi.join(" ");
+    if MARKS.iter().any(|mark| dmi.contains(mark)) {
+        return non_empty(&dmi);
+    }
+    let flags = values(&t.cpuinfo, "flags").next().unwrap_or_default();
+    flags.split_whitespace().any(|f| f == "hypervisor").then(|| "present, unnamed".to_owned())
+}
+
+#[cfg(test)]
+mod tests;
