@@ -75,7 +75,8 @@ fn install(_cache: &Cache, dir: &Path, steps: &mut Steps) -> Result<Marker> {
     try_out(&bin, dir, steps)?;
     let compiler = compiler_says.lines().next().unwrap_or("unknown");
     let flags = flags.map(|f| format!(", CXXFLAGS={f}")).unwrap_or_default();
-    let build = format!("native Release build of {PACKAGE} {PACKAGE_VERSION}, {compiler}, {CMAKE_ARGS}{flags}");
+    let build =
+        format!("native Release build of {PACKAGE} {PACKAGE_VERSION}, {compiler}, {CMAKE_ARGS}{flags}");
     Ok(Marker::new(RELEASE, String::new(), build))
 }
 
