@@ -1,5 +1,6 @@
 //! The commands: one file each, one line each in [`Command`].
 
+pub mod doctor;
 pub mod models;
 pub mod schema;
 pub mod setup;
@@ -10,6 +11,8 @@ use std::process::ExitCode;
 /// What `harness` can be asked to do.
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
+    /// Say what is there, which version, and what to do about the rest.
+    Doctor(doctor::Args),
     /// List, fetch or make model files.
     #[command(subcommand)]
     Models(models::Action),
@@ -37,6 +40,7 @@ const KNOWN_FRAMEWORKS: [&str; 11] = [
 /// Runs a command; its exit code follows the list in the README.
 pub fn run(command: Command) -> Result<ExitCode> {
     match command {
+        Command::Doctor(args) => doctor::run(&args),
         Command::Models(action) => models::run(action, &KNOWN_FRAMEWORKS),
         Command::Schema => schema::run(),
         Command::Setup(args) => setup::run(&args),
