@@ -2,8 +2,27 @@
 #![deny(unsafe_code)]
 
 pub mod error;
-pub mod gguf;
+pub mod simd;
 pub mod quant;
+pub mod gguf;
+mod memory;
+mod pool;
+mod kernels;
+mod tensor;
+mod kv;
+pub mod arch;
+pub mod model;
+pub mod session;
+pub mod tokenizer;
+pub mod sample;
+pub mod stop;
+pub mod generate;
+pub mod perplexity;
+pub mod bench;
 pub mod synth;
+pub mod inspect;
 
 pub use error::{Error, ErrorKind, Result};
+pub use model::{Model, ModelOptions};
+pub use session::{Session, SessionOptions};
+pub use tokenizer::Tokenizer;

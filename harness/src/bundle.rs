@@ -1,9 +1,17 @@
 //! The result bundle: a directory that holds the evidence, written as it is gathered.
 
+mod flat;
+mod read;
+mod write;
+
 use crate::machine::Machine;
 use crate::plan::Plan;
 use crate::scenario::Scenario;
 use serde::{Deserialize, Serialize};
+
+pub use flat::write_samples_csv;
+pub use read::{Bundle, BundleError, read};
+pub use write::Writer;
 
 /// Schema of [`Manifest`]; readers accept every older one and refuse a newer one.
 pub const BUNDLE_SCHEMA: u32 = 1;
@@ -104,3 +112,6 @@ pub struct Unavailable {
     /// The reason and the remedy.
     pub reason: String,
 }
+
+#[cfg(test)]
+mod tests;

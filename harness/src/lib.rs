@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 pub mod units;
+pub mod redact;
 pub mod cache;
 pub mod machine;
 pub mod scenario;
@@ -16,5 +17,15 @@ pub mod framework;
 pub mod setup;
 pub mod prompts;
 pub mod plan;
+pub mod launch;
 pub mod bundle;
+pub mod runner;
+pub mod stats;
+pub mod verdict;
+pub mod summary;
+pub mod chart;
+pub mod report;
 pub mod cmd;
+
+#[cfg(test)]
+mod testing;

@@ -1,11 +1,49 @@
 //! Q4_0: blocks of 32; an f16 scale d, then 16 bytes whose low nibbles are columns 0–15 and high nibbles 16–31.
 //! Value: d · (q − 8).
 
-use super::Format;
+use super::pack::{self, PANEL_ROWS, Packed};
+use super::{Format, Integer};
+use crate::simd::Simd;
 use half::f16;
 
-pub(super) static FORMAT: Format =
-    Format { name: "Q4_0", gguf_id: 2, block_len: 32, block_bytes: 18, decode, encode };
+pub(super) static FORMAT: Format = Format {
+    name: "Q4_0",
+    gguf_id: 2,
+    block_len: 32,
+    block_bytes: 18,
+    decode,
+    encode,
+    packing: &Integer::<Q4_0>::NEW,
+};
+
+/// Packed: eight f16 scales, then 128 bytes of nibbles.
+struct Q4_0;
+
+impl Packed for Q4_0 {
+    const BLOCK_LEN: usize = 32;
+    const FILE_BYTES: usize = 18;
+    const PACKED_BYTES: usize = 144;
+    const MAX: i32 = 15;
+    const OFFSET: i32 = 8;
+    const HALVES: bool = false;
+    const HAS_MIN: bool = false;
+
+    fn pack(rows: [&[u8]; PANEL_ROWS], out: &mut [u8]) {
+        pack::pack_f16(rows, 0, out);
+        pack::pack_nibbles(
+            |row, column| rows[row][2 + column % 16] >> (column / 16 * 4) & 15,
+            &mut out[16..],
+        );
+    }
+    #[inline(always)]
+    fn quants<S: Simd>(s: S, block: &[u8], _group: usize) -> [S::B; 8] {
+        pack::nibbles(s, block, 16)
+    }
+    #[inline(always)]
+    fn scales<S: Simd>(s: S, block: &[u8], _group: usize) -> [S::F; 2] {
+        [s.load_f16(pack::array(block, 0)); 2]
+    }
+}
 
 fn decode(bytes: &[u8], out: &mut [f32]) {
     for (block, out) in bytes.chunks_exact(18).zip(out.chunks_exact_mut(32)) {

@@ -29,7 +29,8 @@ const COMMON: &str = "th he in er an re on at en nd ti es or te of ed is it al a
     _part _used _using _use _water _long _life _small _great _place _point _state _model _language _machine _learning \
     _data _program _computer _process _memory _function _question _answer _write _story _explain _describe _example _user \
     _important _different _human _information _history _science _energy _light _temperature _between _during _against \
-    _without _again _around _however _another _something _nothing _every _always _never _often _together _country _city";
+    _without _again _around _however _another _something _nothing _every _always _never _often _together _country _city \
+    _The _It _In _A _I _This _We _What _How _Why _When _If _But _He _She _They _There _You _For _As _On _At _To";
 
 /// Pieces with their scores and types, by token id.
 pub(super) struct Vocabulary {
@@ -114,6 +115,7 @@ impl Grown {
 
 #[cfg(test)]
 mod tests {
+    use super::super::weights::fnv1a;
     use super::*;
 
     #[test]
@@ -142,5 +144,12 @@ mod tests {
         assert_eq!((pieces[258].as_str(), pieces[259].as_str()), ("<0xFF>", "\u{2581}"));
         assert_eq!(types[..4], [2, 3, 3, 6]);
         assert_eq!(types[258..260], [6, 1]);
+    }
+
+    /// The same on every machine: a change here changes how many tokens a prompt has.
+    #[test]
+    fn pieces_are_these() {
+        let hash = |n| fnv1a(Vocabulary::new(n).pieces.join("\n").as_bytes());
+        assert_eq!((hash(512), hash(32_000)), (0x7826_d825_33e0_9dbf, 0xc361_e5f5_a610_5123));
     }
 }

@@ -1,48 +1,48 @@
 //! The commands: one file each, one line each in [`Command`].
 
+pub mod child;
 pub mod doctor;
 pub mod models;
+pub mod run;
+pub mod runner;
 pub mod schema;
 pub mod setup;
 
+use crate::framework::Registry;
 use anyhow::Result;
 use std::process::ExitCode;
 
 /// What `harness` can be asked to do.
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
-    /// Say what is there, which version, and what to do about the rest.
-    Doctor(doctor::Args),
+    /// Measure what a scenario says and write the report.
+    Run(run::Args),
     /// List, fetch or make model files.
     #[command(subcommand)]
     Models(models::Action),
     /// Print the JSON Schema of scenarios.
     Schema,
+    /// Speak the runner protocol
+    #[command(hide = true, subcommand)]
+    Runner(runner::Runner),
+    /// Become another program that dies with this one's parent
+    #[command(hide = true)]
+    LaunchChild(child::Args),
     /// Install the frameworks that are missing.
     Setup(setup::Args),
+    /// Say what is there, which version, and what to do about the rest.
+    Doctor(doctor::Args),
 }
-
-/// Ids of the frameworks that a scenario may name. To be replaced by the registry's when that module is here.
-const KNOWN_FRAMEWORKS: [&str; 11] = [
-    "engine",
-    "candle",
-    "llama.cpp",
-    "llama.cpp-metal",
-    "ollama",
-    "lm-studio",
-    "onnxruntime",
-    "transformers",
-    "mistral.rs",
-    "openvino-genai",
-    "fake",
-];
 
 /// Runs a command; its exit code follows the list in the README.
 pub fn run(command: Command) -> Result<ExitCode> {
     match command {
-        Command::Doctor(args) => doctor::run(&args),
-        Command::Models(action) => models::run(action, &KNOWN_FRAMEWORKS),
+        Command::Run(args) => run::run(&args),
+        Command::Models(action) => models::run(action, &Registry::embedded()?.ids()),
         Command::Schema => schema::run(),
+        Command::Runner(which) => runner::run(&which),
+        Command::LaunchChild(args) => child::run(&args),
         Command::Setup(args) => setup::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
     }
 }

@@ -19,7 +19,7 @@ impl Expected {
     pub fn of(conversation: &super::Conversation, threads: u32) -> Expected {
         let len = |prompt: &Vec<u32>| prompt.len() as u32;
         match conversation {
-            super::Conversation::Runner { job } => Expected {
+            super::Conversation::Runner { job, .. } => Expected {
                 requests: (0..)
                     .zip(&job.prompts)
                     .map(|(rep, prompt)| {

@@ -107,6 +107,8 @@ pub enum Conversation {
     Runner {
         /// The job.
         job: Job,
+        /// See [`Entry::self_reported_load`].
+        self_reported_load: bool,
     },
     /// A server on a loopback port that completes prompts.
     Server(ServerTalk),

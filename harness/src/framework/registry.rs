@@ -5,6 +5,7 @@ use crate::protocol::WeightsClass;
 use crate::sample::FailureKind;
 use serde::Deserialize;
 use std::collections::BTreeMap;
+use std::path::Path;
 
 /// The file that ships with the program.
 const EMBEDDED: &str = include_str!("../../frameworks.yaml");
@@ -58,6 +59,8 @@ pub struct Entry {
     pub platforms: Vec<String>,
     /// Options of a row, with their defaults.
     pub options: BTreeMap<String, String>,
+    /// Those of them that are paths, relative to the scenario's directory.
+    pub path_options: Vec<String>,
 }
 
 /// What is wrong with a frameworks.yaml.
@@ -119,23 +122,29 @@ impl Registry {
 }
 
 impl Entry {
-    /// The entry's defaults with a row's settings on top; an unknown or missing one is an error.
-    pub fn options_of(&self, row: &BTreeMap<String, String>) -> Result<BTreeMap<String, String>, Failure> {
+    /// The entry's defaults with a row's settings on top; an unknown or missing one is an error. Paths become
+    /// absolute, from `base_dir`.
+    pub fn options_of(
+        &self,
+        row: &BTreeMap<String, String>,
+        base_dir: &Path,
+    ) -> Result<BTreeMap<String, String>, Failure> {
+        let unsupported = |message: String| Failure::new(FailureKind::Unsupported, message);
         let mut options = self.options.clone();
         for (name, value) in row {
             if options.insert(name.clone(), value.clone()).is_none() {
                 let known: Vec<&str> = self.options.keys().map(String::as_str).collect();
                 let known = if known.is_empty() { "none".to_string() } else { known.join(", ") };
-                let message = format!("{} has no option `{name}`; it has: {known}", self.id);
-                return Err(Failure::new(FailureKind::Unsupported, message));
+                return Err(unsupported(format!("{} has no option `{name}`; it has: {known}", self.id)));
             }
         }
-        match options.iter().find(|(_, value)| value.is_empty()) {
-            Some((name, _)) => {
-                Err(Failure::new(FailureKind::Unsupported, format!("{} needs the option `{name}`", self.id)))
-            }
-            None => Ok(options),
+        if let Some((name, _)) = options.iter().find(|(_, value)| value.is_empty()) {
+            return Err(unsupported(format!("{} needs the option `{name}`", self.id)));
         }
+        for (_, value) in options.iter_mut().filter(|(name, _)| self.path_options.contains(name)) {
+            *value = super::path_arg(&base_dir.join(&*value))?;
+        }
+        Ok(options)
     }
 
     /// Why the framework cannot run on `os`-`arch`, or is not driven at all.
@@ -185,6 +194,8 @@ struct WireEntry {
     platforms: Vec<String>,
     #[serde(default)]
     options: BTreeMap<String, String>,
+    #[serde(default)]
+    path_options: Vec<String>,
 }
 
 impl TryFrom<WireEntry> for Entry {
@@ -205,6 +216,9 @@ impl TryFrom<WireEntry> for Entry {
         }
         if (wire.driver == "runner") == wire.command.is_empty() {
             return wrong("give `command` exactly where driver is runner".into());
+        }
+        if let Some(name) = wire.path_options.iter().find(|name| !wire.options.contains_key(*name)) {
+            return wrong(format!("`{name}` of path_options is no option"));
         }
         if wire.self_reported_load && wire.driver != "runner" {
             return wrong("`self_reported_load` is for driver runner".into());
@@ -229,6 +243,7 @@ impl TryFrom<WireEntry> for Entry {
             version_command: wire.version_command,
             platforms: wire.platforms,
             options: wire.options,
+            path_options: wire.path_options,
         })
     }
 }
@@ -281,14 +296,20 @@ mod tests {
         let set = |pairs: &[(&str, &str)]| {
             pairs.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect::<BTreeMap<_, _>>()
         };
+        let dir = Path::new("/scenarios");
         let llama = registry.get("llama.cpp").expect("known");
-        let options = llama.options_of(&set(&[("flash_attention", "on")])).expect("known option");
+        let options = llama.options_of(&set(&[("flash_attention", "on")]), dir).expect("known option");
         assert_eq!(options["flash_attention"], "on");
         assert_eq!(options["gpu_layers"], "0");
-        let unknown = llama.options_of(&set(&[("flash", "on")])).expect_err("unknown");
+        let unknown = llama.options_of(&set(&[("flash", "on")]), dir).expect_err("unknown");
         assert!(unknown.message.starts_with("llama.cpp has no option `flash`; it has: device, "));
         let fake = registry.get("fake").expect("known");
-        assert_eq!(fake.options_of(&set(&[])).expect_err("needed").message, "fake needs the option `script`");
+        assert_eq!(
+            fake.options_of(&set(&[]), dir).expect_err("needed").message,
+            "fake needs the option `script`"
+        );
+        let options = fake.options_of(&set(&[("script", "fake/x.yaml")]), dir).expect("given");
+        assert_eq!(options["script"], "/scenarios/fake/x.yaml");
     }
 
     #[test]

@@ -13,7 +13,9 @@ pub(super) fn describe(request: &LaunchRequest) -> Result<LaunchSpec, Failure> {
         .iter()
         .map(|(name, value)| Ok((name.clone(), fill(value, request)?)))
         .collect::<Result<_, Failure>>()?;
-    Ok(LaunchSpec { argv, env, conversation: Conversation::Runner { job: job(request)? } })
+    let self_reported_load = entry.self_reported_load;
+    let conversation = Conversation::Runner { job: job(request)?, self_reported_load };
+    Ok(LaunchSpec { argv, env, conversation })
 }
 
 fn job(request: &LaunchRequest) -> Result<Job, Failure> {
@@ -75,7 +77,7 @@ mod tests {
                 spec.argv.join(" "),
                 "/opt/bin/harness runner fake --script fast.yaml --launch b00-x-chat-t2"
             );
-            let Conversation::Runner { job } = spec.conversation else { panic!("a runner") };
+            let Conversation::Runner { job, .. } = spec.conversation else { panic!("a runner") };
             assert_eq!((job.threads, job.context, job.prompts.len()), (2, 32, 2));
         });
         with_request("candle", |request| {

@@ -5,7 +5,7 @@ mod hostile;
 
 use std::path::PathBuf;
 
-use super::{Array, Gguf, GgufBuilder, Value};
+use super::{Array, Gguf, GgufBuilder, Mapping, Value};
 use crate::quant::Format;
 use crate::{ErrorKind, Result};
 
@@ -143,6 +143,8 @@ fn a_file_cut_short_while_open_is_an_error_not_a_signal() {
 
 #[test]
 fn threads_read_at_once() {
+    fn shared<T: Send + Sync>() {}
+    shared::<(Gguf, Mapping)>();
     let (_dir, path) = file(&sound(3, 32));
     let gguf = Gguf::open(&path).unwrap();
     std::thread::scope(|scope| {

@@ -1,0 +1,498 @@
+//! Llama (Touvron et al. 2023): RMSNorm, rotary positions, grouped-query attention, SwiGLU. Also Llama 2 and 3, TinyLlama,
+//! SmolLM2 and Mistral, whose files name this architecture.
+
+use super::pass::{self, Norm, Own, Prepared, Rows};
+use super::{Architecture, Config, Loader, Logits, Network, Pass, Scratch, refuse};
+use crate::error::{ErrorKind, Result};
+use crate::kernels::act::Group;
+use crate::kernels::attention::{self, Cache, Queries};
+use crate::kernels::rope::{Pairs, Rope, Scaling};
+use crate::kernels::swiglu::swiglu;
+use crate::kv::KvCache;
+use crate::pool::{Shared, Worker};
+use crate::quant::pack::{GROUP, PANEL_ROWS};
+use crate::simd::{LANES, Level};
+use crate::tensor::{Embedding, Matrix, Stack};
+use std::sync::{Mutex, PoisonError};
+
+pub(super) static ARCHITECTURE: Architecture = Architecture { name: "llama", load };
+
+/// Bounds that no model of this architecture comes near.
+const MAX_LAYERS: u64 = 1024;
+const MAX_WIDTH: u64 = 1 << 17;
+const MAX_HEADS: u64 = 1024;
+const MAX_HEAD_DIM: u64 = 1024;
+const MAX_CONTEXT: u64 = 1 << 24;
+const MAX_VOCAB: u64 = 1 << 22;
+
+/// Tokens of a prefill that share a task of attention.
+const ATTENTION_TOKENS: usize = 16;
+
+struct Llama {
+    config: Config,
+    eps: f32,
+    rope: Rope,
+    embedding: Embedding, // [n_vocab, width]
+    layers: Vec<Layer>,
+    output_norm: Vec<f32>, // [width]
+    output: Matrix,        // [n_vocab, width]
+}
+
+struct Layer {
+    attention_norm: Vec<f32>,   // [width]
+    qkv: Stack,                 // [(n_heads + 2 n_kv_heads) · head_dim, width]
+    qkv_bias: Option<Vec<f32>>, // [rows of qkv], padded to panels
+    attention_out: Matrix,      // [width, n_heads · head_dim]
+    ffn_norm: Vec<f32>,         // [width]
+    gate: Matrix,               // [ffn_width, width]
+    up: Matrix,                 // [ffn_width, width]
+    down: Matrix,               // [width, ffn_width]
+}
+
+fn load(loader: &Loader<'_>) -> Result<Box<dyn Network>> {
+    let config = config(loader)?;
+    let (width, kv_rows) = (config.width, config.n_kv_heads * config.head_dim);
+    let q_rows = config.n_heads * config.head_dim;
+    let mut layers = Vec::with_capacity(config.n_layers);
+    for i in 0..config.n_layers {
+        let name = |part: &str| format!("blk.{i}.{part}.weight");
+        layers.push(Layer {
+            attention_norm: loader.vector(&name("attn_norm"), width)?,
+            qkv: Stack::new(vec![
+                loader.matrix(&name("attn_q"), q_rows, width)?,
+                loader.matrix(&name("attn_k"), kv_rows, width)?,
+                loader.matrix(&name("attn_v"), kv_rows, width)?,
+            ]),
+            qkv_bias: qkv_bias(loader, i, q_rows, kv_rows)?,
+            attention_out: loader.matrix(&name("attn_output"), width, q_rows)?,
+            ffn_norm: loader.vector(&name("ffn_norm"), width)?,
+            gate: loader.matrix(&name("ffn_gate"), config.ffn_width, width)?,
+            up: loader.matrix(&name("ffn_up"), config.ffn_width, width)?,
+            down: loader.matrix(&name("ffn_down"), width, config.ffn_width)?,
+        });
+    }
+    // Tied: the output matrix is the embedding table.
+    let output = if loader.has("output.weight") { "output.weight" } else { "token_embd.weight" };
+    Ok(Box::new(Llama {
+        eps: loader.positive("llama.attention.layer_norm_rms_epsilon", None)?,
+        rope: rope(loader, &config)?,
+        embedding: loader.embedding("token_embd.weight", config.n_vocab, width)?,
+        output_norm: loader.vector("output_norm.weight", width)?,
+        output: loader.matrix(output, config.n_vocab, width)?,
+        layers,
+        config,
+    }))
+}
+
+fn config(loader: &Loader<'_>) -> Result<Config> {
+    let gguf = loader.gguf;
+    if gguf.u64("llama.expert_count")?.unwrap_or(0) > 0 {
+        let message = "mixtures of experts are not supported";
+        return Err(refuse(gguf, "llama.expert_count", ErrorKind::Unsupported, message));
+    }
+    let width = loader.count("llama.embedding_length", MAX_WIDTH, None)?;
+    let n_heads = loader.count("llama.attention.head_count", MAX_HEADS, None)?;
+    let kv_key = "llama.attention.head_count_kv";
+    let n_kv_heads = loader.count(kv_key, MAX_HEADS, Some(n_heads))?;
+    if !n_heads.is_multiple_of(n_kv_heads) {
+        let message = format!("{n_heads} heads cannot share {n_kv_heads} evenly");
+        return Err(refuse(gguf, kv_key, ErrorKind::Value, message));
+    }
+    let key_length = "llama.attention.key_length";
+    if gguf.u64(key_length)?.is_none() && !width.is_multiple_of(n_heads) {
+        let message = format!("missing, and the width {width} is not a multiple of {n_heads} heads");
+        return Err(refuse(gguf, key_length, ErrorKind::Missing, message));
+    }
+    let head_dim = loader.count(key_length, MAX_HEAD_DIM, Some(width / n_heads))?;
+    let value_length = loader.count("llama.attention.value_length", MAX_HEAD_DIM, Some(head_dim))?;
+    if value_length != head_dim || head_dim > MAX_HEAD_DIM as usize {
+        let message = format!("values of {value_length} beside keys of {head_dim} are not supported");
+        return Err(refuse(gguf, "llama.attention.value_length", ErrorKind::Unsupported, message));
+    }
+    let embedding = gguf.require_tensor("token_embd.weight")?;
+    let n_vocab = embedding.rows();
+    if n_vocab > MAX_VOCAB {
+        let message = format!("{n_vocab} rows; at most {MAX_VOCAB} are supported");
+        return Err(refuse(gguf, "token_embd.weight", ErrorKind::Bounds, message));
+    }
+    Ok(Config {
+        architecture: "llama".into(),
+        n_layers: loader.count("llama.block_count", MAX_LAYERS, None)?,
+        width,
+        n_heads,
+        n_kv_heads,
+        head_dim,
+        ffn_width: loader.count("llama.feed_forward_length", MAX_WIDTH * 4, None)?,
+        n_vocab: n_vocab as usize,
+        n_context: loader.count("llama.context_length", MAX_CONTEXT, None)?,
+    })
+}
+
+fn rope(loader: &Loader<'_>, config: &Config) -> Result<Rope> {
+    let gguf = loader.gguf;
+    let key = "llama.rope.dimension_count";
+    let n_rot = loader.count(key, config.head_dim as u64, Some(config.head_dim))?;
+    if n_rot % 2 == 1 {
+        return Err(refuse(gguf, key, ErrorKind::Value, format!("must be even (is {n_rot})")));
+    }
+    let base = f64::from(loader.positive("llama.rope.freq_base", Some(10_000.0))?);
+    let original =
+        loader.count("llama.rope.scaling.original_context_length", MAX_CONTEXT, Some(config.n_context))?;
+    let attention_factor = f64::from(loader.positive("llama.rope.scaling.attn_factor", Some(1.0))?);
+    let legacy = loader.positive("llama.rope.scale_linear", Some(1.0))?;
+    let factor = f64::from(loader.positive("llama.rope.scaling.factor", Some(legacy))?);
+    let kind_key = "llama.rope.scaling.type";
+    let factors = |name| Ok(Scaling::Factors { factors: loader.vector(name, n_rot / 2)?, attention_factor });
+    let scaling = match gguf.str(kind_key)?.unwrap_or("linear") {
+        _ if loader.has("rope_freqs.weight") => factors("rope_freqs.weight")?,
+        "none" => Scaling::None,
+        "linear" if factor == 1.0 => Scaling::None,
+        "linear" => Scaling::Linear { factor },
+        "yarn" => Scaling::Yarn {
+            factor,
+            original_context: original as f64,
+            beta_fast: f64::from(loader.positive("llama.rope.scaling.yarn_beta_fast", Some(32.0))?),
+            beta_slow: f64::from(loader.positive("llama.rope.scaling.yarn_beta_slow", Some(1.0))?),
+            attention_factor,
+        },
+        "longrope" if config.n_context > original => factors("rope_factors_long.weight")?,
+        "longrope" => factors("rope_factors_short.weight")?,
+        other => {
+            let message = format!("`{other}` is not supported; none, linear, yarn and longrope are");
+            return Err(refuse(gguf, kind_key, ErrorKind::Unsupported, message));
+        }
+    };
+    Ok(Rope::new(Pairs::Adjacent, n_rot, base, &scaling))
+}
+
+/// The biases of q, k and v side by side as their panels lie; most files have none.
+fn qkv_bias(loader: &Loader<'_>, layer: usize, q_rows: usize, kv_rows: usize) -> Result<Option<Vec<f32>>> {
+    let mut all = Vec::new();
+    let mut any = false;
+    for (part, rows) in [("q", q_rows), ("k", kv_rows), ("v", kv_rows)] {
+        let bias = loader.optional_vector(&format!("blk.{layer}.attn_{part}.bias"), rows)?;
+        any |= bias.is_some();
+        all.extend(bias.unwrap_or_else(|| vec![0.0; rows]));
+        all.resize(all.len().next_multiple_of(PANEL_ROWS), 0.0);
+    }
+    Ok(any.then_some(all))
+}
+
+impl Network for Llama {
+    fn config(&self) -> &Config {
+        &self.config
+    }
+
+    fn kv_width(&self) -> usize {
+        self.config.head_dim.next_multiple_of(LANES)
+    }
+
+    fn weight_bytes(&self) -> usize {
+        let layer = |l: &Layer| {
+            l.qkv.bytes()
+                + [&l.attention_out, &l.gate, &l.up, &l.down].map(Matrix::bytes).iter().sum::<usize>()
+        };
+        self.layers.iter().map(layer).sum::<usize>() + self.output.bytes()
+    }
+
+    fn scratch(&self, batch: usize, threads: usize) -> Scratch {
+        let Config { width, n_heads, head_dim, ffn_width, .. } = self.config;
+        let cols = width.max(n_heads * head_dim).max(ffn_width);
+        let qkv = self.layers.first().map_or(0, |l| l.qkv.n_panels()) * PANEL_ROWS;
+        Scratch {
+            x: vec![0.0; batch * width.next_multiple_of(PANEL_ROWS)],
+            floats: vec![0.0; batch * cols],
+            groups: vec![Group::ZERO; batch * (cols / GROUP)],
+            qkv: vec![0.0; batch * qkv],
+            attention: vec![0.0; batch * (n_heads * head_dim).next_multiple_of(PANEL_ROWS)],
+            hidden: vec![0.0; batch * ffn_width.next_multiple_of(PANEL_ROWS)],
+            logits: vec![0.0; self.output.n_panels() * PANEL_ROWS],
+            angles: Vec::with_capacity(batch * self.rope.n_rot / 2),
+            own: (0..threads).map(|_| Mutex::new(Own::new(cols, batch))).collect(),
+        }
+    }
+
+    fn forward(&self, pass: &mut Pass<'_>) -> Result<()> {
+        let (tokens, width) = (pass.ids.len(), self.config.width);
+        let stride = width.next_multiple_of(PANEL_ROWS);
+        let Scratch { x, floats, groups, qkv, attention, hidden, logits, angles, own } = pass.scratch;
+        for (&id, row) in pass.ids.iter().zip(x.chunks_exact_mut(stride)) {
+            self.embedding.row(id, &mut row[..width])?;
+        }
+        angles.clear();
+        (0..tokens).for_each(|t| self.rope.angles(pass.position + t, angles));
+        let n_logits = match pass.logits {
+            Logits::None => 0,
+            Logits::Last => 1,
+            Logits::All => tokens,
+        };
+        logits.resize(n_logits.max(1) * self.output.n_panels() * PANEL_ROWS, 0.0);
+        let (head_len, layer_len) = (pass.kv.head_len(), pass.kv.layer_len());
+        let KvCache { keys, values, .. } = pass.kv;
+        let run = Run {
+            model: self,
+            level: pass.level,
+            tokens,
+            position: pass.position,
+            n_logits,
+            head_len,
+            layer_len,
+            angles,
+            x: Shared::new(x),
+            prepared: Prepared { floats: Shared::new(floats), groups: Shared::new(groups) },
+            qkv: Shared::new(qkv),
+            attention: Shared::new(attention),
+            hidden: Shared::new(hidden),
+            logits: Shared::new(logits),
+            keys: Shared::new(keys),
+            values: Shared::new(values),
+        };
+        pass.pool.run(pass.threads, |worker| {
+            let mut own = own[worker.idx()].lock().unwrap_or_else(PoisonError::into_inner);
+            run.all(worker, &mut own);
+        })
+    }
+}
+
+/// A pass under way, as all workers see it.
+struct Run<'a> {
+    model: &'a Llama,
+    level: Level,
+    tokens: usize,
+    position: usize,
+    n_logits: usize,
+    head_len: usize,
+    layer_len: usize,
+    angles: &'a [(f32, f32)],   // [tokens, n_rot / 2]
+    x: Shared<'a, f32>,         // [tokens, width]
+    prepared: Prepared<'a>,     // [tokens, cols]
+    qkv: Shared<'a, f32>,       // [tokens, rows of qkv]
+    attention: Shared<'a, f32>, // [tokens, n_heads · head_dim]
+    hidden: Shared<'a, f32>,    // [tokens, ffn_width]
+    logits: Shared<'a, f32>,    // [n_logits, n_vocab]
+    keys: Shared<'a, u16>,      // [layers, kv_heads, head_len]
+    values: Shared<'a, u16>,    // [layers, kv_heads, head_len]
+}
+
+impl Run<'_> {
+    fn all(&self, worker: &Worker<'_>, own: &mut Own) {
+        for (i, layer) in self.model.layers.iter().enumerate() {
+            self.qkv(worker, own, layer);
+            worker.barrier();
+            self.attention(worker, own, i);
+            worker.barrier();
+            self.residual(worker, own, &layer.attention_out, &self.attention);
+            worker.barrier();
+            self.gate_and_up(worker, own, layer);
+            worker.barrier();
+            self.residual(worker, own, &layer.down, &self.hidden);
+            worker.barrier();
+        }
+        if self.n_logits > 0 {
+            self.output(worker, own);
+        }
+    }
+
+    /// qkv = norm(x) · [wq; wk; wv] + bias
+    fn qkv(&self, worker: &Worker<'_>, own: &mut Own, layer: &Layer) {
+        let norm = Norm { weight: &layer.attention_norm, eps: self.model.eps };
+        let Own { floats, groups, tile, .. } = own;
+        let integer = layer.qkv.is_integer();
+        let x = self.rows(&self.x, self.model.config.width);
+        let input =
+            pass::prepare(self.level, worker, (floats, groups), &self.prepared, x, Some(norm), integer);
+        let (n_panels, tokens) = (layer.qkv.n_panels(), self.tokens);
+        for share in worker.chunks(n_panels, pass::chunk(n_panels, tokens, worker.count())) {
+            let tile = &mut tile[..share.range().len() * tokens * LANES];
+            layer.qkv.matmul(self.level, share.range(), input, tile);
+            let columns = pass::columns(&share.range());
+            for t in 0..tokens {
+                let at = t * n_panels * PANEL_ROWS;
+                let out = self.qkv.claim(&share, at + columns.start..at + columns.end);
+                for (out, y) in out.as_chunks_mut::<8>().0.iter_mut().zip(pass::tile_row(tile, tokens, t)) {
+                    *out = *y;
+                }
+                if let Some(bias) = &layer.qkv_bias {
+                    out.iter_mut().zip(&bias[columns.clone()]).for_each(|(out, bias)| *out += bias);
+                }
+            }
+        }
+    }
+
+    /// Rotates and writes the new keys and values, then attends: one KV head at a time, all of its group.
+    fn attention(&self, worker: &Worker<'_>, own: &mut Own, layer_idx: usize) {
+        let n_kv_heads = self.model.config.n_kv_heads;
+        if self.tokens == 1 {
+            for share in worker.chunks(n_kv_heads, 1) {
+                let head = share.range().start;
+                let at = layer_idx * self.layer_len + head * self.head_len;
+                let keys = self.keys.claim(&share, at..at + self.head_len);
+                let values = self.values.claim(&share, at..at + self.head_len);
+                self.write_head(head, keys, values);
+                let out = |range| self.attention.claim(&share, range);
+                self.attend(own, head, 0..1, Cache { keys, values }, out);
+            }
+            return;
+        }
+        for share in worker.chunks(n_kv_heads, 1) {
+            let head = share.range().start;
+            let at = layer_idx * self.layer_len + head * self.head_len;
+            let keys = self.keys.claim(&share, at..at + self.head_len);
+            let values = self.values.claim(&share, at..at + self.head_len);
+            self.write_head(head, keys, values);
+        }
+        worker.barrier();
+        let blocks = self.tokens.div_ceil(ATTENTION_TOKENS);
+        for share in worker.chunks(n_kv_heads * blocks, 1) {
+            // The last tokens see most: they go first, so that no long task is left for the end.
+            let task = share.range().start;
+            let (head, block) = (task % n_kv_heads, blocks - 1 - task / n_kv_heads);
+            let first = block * ATTENTION_TOKENS;
+            let at = layer_idx * self.layer_len + head * self.head_len;
+            let range = at..at + self.head_len;
+            let cache = Cache { keys: self.keys.get(range.clone()), values: self.values.get(range) };
+            let out = |range| self.attention.claim(&share, range);
+            self.attend(own, head, first..(first + ATTENTION_TOKENS).min(self.tokens), cache, out);
+        }
+    }
+
+    /// Offsets of q, k and v heads in a row of qkv, each part beginning at a panel.
+    fn head_offsets(&self, kv_head: usize) -> [usize; 3] {
+        let Config { n_heads, n_kv_heads, head_dim, .. } = self.model.config;
+        let k = (n_heads * head_dim).next_multiple_of(PANEL_ROWS);
+        let v = k + (n_kv_heads * head_dim).next_multiple_of(PANEL_ROWS);
+        [kv_head * (n_heads / n_kv_heads) * head_dim, k + kv_head * head_dim, v + kv_head * head_dim]
+    }
+
+    fn qkv_row(&self, t: usize) -> &[f32] {
+        let stride = self.model.layers[0].qkv.n_panels() * PANEL_ROWS;
+        self.qkv.get(t * stride..(t + 1) * stride)
+    }
+
+    fn angles(&self, t: usize) -> &[(f32, f32)] {
+        let n = self.model.rope.n_rot / 2;
+        &self.angles[t * n..(t + 1) * n]
+    }
+
+    fn write_head(&self, head: usize, keys: &mut [u16], values: &mut [u16]) {
+        let head_dim = self.model.config.head_dim;
+        let [_, k_at, v_at] = self.head_offsets(head);
+        let mut k = [0.0; MAX_HEAD_DIM as usize];
+        for t in 0..self.tokens {
+            let row = self.qkv_row(t);
+            let k = &mut k[..head_dim];
+            k.copy_from_slice(&row[k_at..k_at + head_dim]);
+            self.model.rope.rotate(k, self.angles(t));
+            let v = &row[v_at..v_at + head_dim];
+            attention::write(keys, values, self.model.kv_width(), self.position + t, k, v);
+        }
+    }
+
+    fn attend<'o>(
+        &self,
+        own: &mut Own,
+        head: usize,
+        tokens: std::ops::Range<usize>,
+        cache: Cache<'_>,
+        out: impl Fn(std::ops::Range<usize>) -> &'o mut [f32],
+    ) {
+        let Config { n_heads, n_kv_heads, head_dim, .. } = self.model.config;
+        let (group, width) = (n_heads / n_kv_heads, self.model.kv_width());
+        let scale = 1.0 / (head_dim as f32).sqrt();
+        let [q_at, ..] = self.head_offsets(head);
+        own.rows.clear();
+        for t in tokens.clone() {
+            for q in self.qkv_row(t)[q_at..].chunks_exact(head_dim).take(group) {
+                let at = own.rows.len();
+                own.rows.extend_from_slice(q);
+                self.model.rope.rotate(&mut own.rows[at..], self.angles(t));
+                own.rows[at..].iter_mut().for_each(|q| *q *= scale);
+                own.rows.resize(at + width, 0.0);
+            }
+        }
+        let first = self.position + tokens.start;
+        let stride = (n_heads * head_dim).next_multiple_of(PANEL_ROWS);
+        let mut queries = Queries { rows: &mut own.rows, group, width, first };
+        attention::attend(self.level, cache, &mut queries, &mut own.attention);
+        for (i, row) in own.rows.chunks_exact(width).enumerate() {
+            let at = (tokens.start + i / group) * stride + q_at + i % group * head_dim;
+            out(at..at + head_dim).copy_from_slice(&row[..head_dim]);
+        }
+    }
+
+    /// x += input · matrix
+    fn residual(&self, worker: &Worker<'_>, own: &mut Own, matrix: &Matrix, input: &Shared<'_, f32>) {
+        let Own { floats, groups, tile, .. } = own;
+        let (n_panels, tokens) = (matrix.n_panels(), self.tokens);
+        let rows = self.rows(input, matrix.cols());
+        let integer = matrix.is_integer();
+        let input = pass::prepare(self.level, worker, (floats, groups), &self.prepared, rows, None, integer);
+        for share in worker.chunks(n_panels, pass::chunk(n_panels, tokens, worker.count())) {
+            let tile = &mut tile[..share.range().len() * tokens * LANES];
+            matrix.matmul(self.level, share.range(), input, tile);
+            let columns = pass::columns(&share.range());
+            for t in 0..tokens {
+                let at = t * n_panels * PANEL_ROWS;
+                let x = self.x.claim(&share, at + columns.start..at + columns.end);
+                for (x, y) in x.as_chunks_mut::<8>().0.iter_mut().zip(pass::tile_row(tile, tokens, t)) {
+                    x.iter_mut().zip(y).for_each(|(x, y)| *x += y);
+                }
+            }
+        }
+    }
+
+    /// hidden = silu(norm(x) · gate) · (norm(x) · up)
+    fn gate_and_up(&self, worker: &Worker<'_>, own: &mut Own, layer: &Layer) {
+        let norm = Norm { weight: &layer.ffn_norm, eps: self.model.eps };
+        let Own { floats, groups, tile, tile2, .. } = own;
+        let integer = layer.gate.is_integer() || layer.up.is_integer();
+        let x = self.rows(&self.x, self.model.config.width);
+        let input =
+            pass::prepare(self.level, worker, (floats, groups), &self.prepared, x, Some(norm), integer);
+        let (n_panels, tokens) = (layer.gate.n_panels(), self.tokens);
+        for share in worker.chunks(n_panels, pass::chunk(n_panels, tokens, worker.count())) {
+            let len = share.range().len() * tokens * LANES;
+            let (gate, up) = (&mut tile[..len], &mut tile2[..len]);
+            layer.gate.matmul(self.level, share.range(), input, gate);
+            layer.up.matmul(self.level, share.range(), input, up);
+            let columns = pass::columns(&share.range());
+            for t in 0..tokens {
+                let at = t * n_panels * PANEL_ROWS;
+                let out = self.hidden.claim(&share, at + columns.start..at + columns.end);
+                let rows = pass::tile_row(gate, tokens, t).zip(pass::tile_row(up, tokens, t));
+                for (out, (gate, up)) in out.as_chunks_mut::<8>().0.iter_mut().zip(rows) {
+                    swiglu(self.level, gate, up, out);
+                }
+            }
+        }
+    }
+
+    /// logits = norm(x) · output, for the last `n_logits` tokens
+    fn output(&self, worker: &Worker<'_>, own: &mut Own) {
+        let norm = Norm { weight: &self.model.output_norm, eps: self.model.eps };
+        let Own { floats, groups, tile, .. } = own;
+        let output = &self.model.output;
+        let (n_panels, tokens) = (output.n_panels(), self.n_logits);
+        let width = self.model.config.width;
+        let x = Rows { tokens, first: self.tokens - tokens, ..self.rows(&self.x, width) };
+        let integer = output.is_integer();
+        let input =
+            pass::prepare(self.level, worker, (floats, groups), &self.prepared, x, Some(norm), integer);
+        for share in worker.chunks(n_panels, pass::chunk(n_panels, tokens, worker.count())) {
+            let tile = &mut tile[..share.range().len() * tokens * LANES];
+            output.matmul(self.level, share.range(), input, tile);
+            let columns = pass::columns(&share.range());
+            for t in 0..tokens {
+                let at = t * n_panels * PANEL_ROWS;
+                let out = self.logits.claim(&share, at + columns.start..at + columns.end);
+                for (out, y) in out.as_chunks_mut::<8>().0.iter_mut().zip(pass::tile_row(tile, tokens, t)) {
+                    *out = *y;
+                }
+            }
+        }
+    }
+
+    fn rows<'b>(&self, data: &'b Shared<'b, f32>, cols: usize) -> Rows<'b> {
+        Rows { data, tokens: self.tokens, cols, stride: cols.next_multiple_of(PANEL_ROWS), first: 0 }
+    }
+}

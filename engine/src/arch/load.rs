@@ -1,0 +1,108 @@
+//! Reading hyperparameters and tensors, with every count bounded and every shape checked.
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::gguf::{Gguf, Tensor};
+use crate::pool::Pool;
+use crate::tensor::{Embedding, Matrix};
+use std::cell::Cell;
+
+/// Reads a model file for an architecture.
+pub(crate) struct Loader<'a> {
+    pub gguf: &'a Gguf,
+    pool: &'a Pool,
+    progress: &'a dyn Fn(u64, u64),
+    done: Cell<u64>,
+    total: u64,
+}
+
+impl<'a> Loader<'a> {
+    /// `progress` hears bytes done and in all.
+    pub(crate) fn new(gguf: &'a Gguf, pool: &'a Pool, progress: &'a dyn Fn(u64, u64)) -> Self {
+        let total = gguf.tensors().iter().map(|t| t.bytes).sum();
+        Self { gguf, pool, progress, done: Cell::new(0), total }
+    }
+
+    /// The integer at `key`, which must be in `1..=limit`; `default` where the key is missing.
+    pub(crate) fn count(&self, key: &str, limit: u64, default: Option<usize>) -> Result<usize> {
+        let value = match (self.gguf.u64(key)?, default) {
+            (Some(value), _) => value,
+            (None, Some(default)) => return Ok(default),
+            (None, None) => self.gguf.require_u64(key)?,
+        };
+        if value == 0 || value > limit {
+            let message = format!("must be between 1 and {limit} (is {value})");
+            return Err(self.gguf.value_error(key, ErrorKind::Value, message));
+        }
+        Ok(value as usize)
+    }
+
+    /// The number at `key`, which must be finite and positive.
+    pub(crate) fn positive(&self, key: &str, default: Option<f32>) -> Result<f32> {
+        let value = match (self.gguf.f32(key)?, default) {
+            (Some(value), _) => value,
+            (None, Some(default)) => return Ok(default),
+            (None, None) => self.gguf.require_f32(key)?,
+        };
+        if !(value.is_finite() && value > 0.0) {
+            let message = format!("must be a positive number (is {value})");
+            return Err(self.gguf.value_error(key, ErrorKind::Value, message));
+        }
+        Ok(value)
+    }
+
+    /// Whether a tensor of this name exists.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.gguf.tensor(name).is_some()
+    }
+
+    fn tensor(&self, name: &str, dims: &[usize]) -> Result<&'a Tensor> {
+        let tensor = self.gguf.require_tensor(name)?;
+        if !tensor.dims.iter().copied().eq(dims.iter().map(|&d| d as u64)) {
+            let message = format!(
+                "shape {:?}, but the hyperparameters make it {dims:?} (row length first)",
+                tensor.dims
+            );
+            return Err(self.at(tensor, Error::new(ErrorKind::Shape, message)));
+        }
+        Ok(tensor)
+    }
+
+    fn at(&self, tensor: &Tensor, error: Error) -> Error {
+        error.at_key(&tensor.name).at_offset(tensor.offset).in_file(self.gguf.path())
+    }
+
+    fn read(&self, tensor: &Tensor) {
+        self.done.set(self.done.get() + tensor.bytes);
+        (self.progress)(self.done.get(), self.total);
+    }
+
+    /// A packed matrix of \[rows, cols\].
+    pub(crate) fn matrix(&self, name: &str, rows: usize, cols: usize) -> Result<Matrix> {
+        let tensor = self.tensor(name, &[cols, rows])?;
+        let matrix = Matrix::load(self.gguf, tensor, self.pool).map_err(|e| self.at(tensor, e))?;
+        self.read(tensor);
+        Ok(matrix)
+    }
+
+    /// A vector of `len`, decoded.
+    pub(crate) fn vector(&self, name: &str, len: usize) -> Result<Vec<f32>> {
+        let tensor = self.tensor(name, &[len])?;
+        let mut bytes = vec![0; tensor.bytes as usize];
+        self.gguf.read_exact_at(tensor, 0, &mut bytes)?;
+        let mut out = vec![0.0; len];
+        (tensor.format.decode)(&bytes, &mut out);
+        self.read(tensor);
+        Ok(out)
+    }
+
+    /// A vector that need not be there.
+    pub(crate) fn optional_vector(&self, name: &str, len: usize) -> Result<Option<Vec<f32>>> {
+        self.has(name).then(|| self.vector(name, len)).transpose()
+    }
+
+    /// An embedding table of \[n_vocab, width\], left in the file.
+    pub(crate) fn embedding(&self, name: &str, n_vocab: usize, width: usize) -> Result<Embedding> {
+        let tensor = self.tensor(name, &[width, n_vocab])?;
+        Embedding::open(self.gguf, tensor).map_err(|e| self.at(tensor, e))
+    }
+}

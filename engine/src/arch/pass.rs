@@ -1,0 +1,165 @@
+//! What a forward pass works on, and the steps that architectures share.
+
+use crate::kernels::act::{self, Group};
+use crate::kernels::matmul::Input;
+use crate::kernels::{attention, norm};
+use crate::kv::KvCache;
+use crate::pool::{Pool, Shared, Worker};
+use crate::quant::pack::{GROUP, PANEL_ROWS};
+use crate::simd::Level;
+use std::ops::Range;
+use std::sync::Mutex;
+
+/// Panels in a chunk of work for many tokens, and the most for one.
+const CHUNK_MANY: usize = 4;
+const CHUNK_ONE: usize = 64;
+/// Chunks for each worker: enough that a stolen core does not stall the rest.
+const CHUNKS_PER_WORKER: usize = 6;
+
+/// Whose logits are wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Logits {
+    /// Nobody's: more of the prompt follows.
+    None,
+    /// The last token's.
+    Last,
+    /// Every token's.
+    All,
+}
+
+/// Some consecutive tokens on their way through the network.
+pub(crate) struct Pass<'a> {
+    pub pool: &'a Pool,
+    pub threads: usize,
+    pub level: Level,
+    pub ids: &'a [u32],
+    /// Position of the first.
+    pub position: usize,
+    pub logits: Logits,
+    pub kv: &'a mut KvCache,
+    pub scratch: &'a mut Scratch,
+}
+
+/// Space for a pass, allocated once for a session.
+pub(crate) struct Scratch {
+    /// Residual stream, \[batch, width\].
+    pub x: Vec<f32>,
+    /// Normed or plain input of a matrix, \[batch, cols\], and the same quantized.
+    pub floats: Vec<f32>,
+    pub groups: Vec<Group>,
+    /// Outputs of matrices, rows padded to whole panels.
+    pub qkv: Vec<f32>,
+    pub attention: Vec<f32>,
+    pub hidden: Vec<f32>,
+    pub logits: Vec<f32>,
+    /// cos and sin for each token and pair.
+    pub angles: Vec<(f32, f32)>,
+    pub own: Vec<Mutex<Own>>,
+}
+
+/// Space of one worker.
+pub(crate) struct Own {
+    pub floats: Vec<f32>,
+    pub groups: Vec<Group>,
+    /// Outputs of a chunk: \[panels, tokens, 8\].
+    pub tile: Vec<f32>,
+    pub tile2: Vec<f32>,
+    pub attention: attention::Scratch,
+    /// Queries of a task.
+    pub rows: Vec<f32>,
+}
+
+impl Own {
+    /// `cols`: the widest input.
+    pub(crate) fn new(cols: usize, batch: usize) -> Self {
+        let tile = vec![0.0; PANEL_ROWS * CHUNK_ONE.max(CHUNK_MANY * batch)];
+        Self {
+            floats: vec![0.0; cols],
+            groups: vec![Group::ZERO; cols / GROUP],
+            tile: tile.clone(),
+            tile2: tile,
+            attention: attention::Scratch::default(),
+            rows: Vec::new(),
+        }
+    }
+}
+
+/// Panels to hand out at once.
+pub(crate) fn chunk(n_panels: usize, tokens: usize, workers: usize) -> usize {
+    if tokens > 1 {
+        return CHUNK_MANY;
+    }
+    (n_panels / (workers * CHUNKS_PER_WORKER)).next_multiple_of(4).clamp(4, CHUNK_ONE)
+}
+
+/// RMSNorm with its weight and epsilon.
+#[derive(Clone, Copy)]
+pub(crate) struct Norm<'a> {
+    pub weight: &'a [f32],
+    pub eps: f32,
+}
+
+/// Where all workers find the input of the next matrices, for more than one token.
+pub(crate) struct Prepared<'a> {
+    pub floats: Shared<'a, f32>,
+    pub groups: Shared<'a, Group>,
+}
+
+/// Norms (if asked) and quantizes (if any reader is quantized) `tokens` rows of `x`, `cols` wide and `stride` apart.
+///
+/// For one token every worker does all of it for itself: cheaper than a barrier. For more, they share, with a barrier.
+pub(crate) fn prepare<'b>(
+    level: Level,
+    worker: &Worker<'_>,
+    own: (&'b mut [f32], &'b mut [Group]),
+    shared: &'b Prepared<'_>,
+    x: Rows<'_>,
+    norm: Option<Norm<'_>>,
+    integer: bool,
+) -> Input<'b> {
+    let Rows { data, tokens, cols, stride, first } = x;
+    let n_groups = if integer { cols / GROUP } else { 0 };
+    let one = |row: &[f32], floats: &mut [f32], groups: &mut [Group]| {
+        match norm {
+            Some(norm) => norm::rms_norm(level, row, norm.weight, norm.eps, floats),
+            None => floats.copy_from_slice(row),
+        }
+        act::quantize(level, &floats[..n_groups * GROUP], groups);
+    };
+    let row = |t: usize| data.get((first + t) * stride..(first + t) * stride + cols);
+    if tokens == 1 {
+        let (floats, groups) = (&mut own.0[..cols], &mut own.1[..n_groups]);
+        one(row(0), floats, groups);
+        return Input { floats, groups, cols, tokens };
+    }
+    let share = worker.split(tokens);
+    for t in share.range() {
+        let floats = shared.floats.claim(&share, t * cols..(t + 1) * cols);
+        let groups = shared.groups.claim(&share, t * n_groups..(t + 1) * n_groups);
+        one(row(t), floats, groups);
+    }
+    worker.barrier();
+    let (floats, groups) = (0..tokens * cols, 0..tokens * n_groups);
+    Input { floats: shared.floats.get(floats), groups: shared.groups.get(groups), cols, tokens }
+}
+
+/// Rows of a shared slice.
+#[derive(Clone, Copy)]
+pub(crate) struct Rows<'a> {
+    pub data: &'a Shared<'a, f32>,
+    pub tokens: usize,
+    pub cols: usize,
+    pub stride: usize,
+    /// The first row.
+    pub first: usize,
+}
+
+/// Columns of panels `range`.
+pub(crate) fn columns(range: &Range<usize>) -> Range<usize> {
+    range.start * PANEL_ROWS..range.end * PANEL_ROWS
+}
+
+/// The outputs of token `t` in a tile of \[panels, tokens, 8\], panel by panel.
+pub(crate) fn tile_row(tile: &[f32], tokens: usize, t: usize) -> impl Iterator<Item = &[f32; 8]> {
+    tile.as_chunks::<8>().0[t..].iter().step_by(tokens)
+}

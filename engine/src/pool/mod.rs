@@ -1,0 +1,245 @@
+//! The workers of a model: entered once per forward pass; inside it, spin barriers and shares of work.
+//!
+//! Between two barriers, [`Worker::chunks`] or [`Worker::split`] hand each index to exactly one worker as part of a
+//! [`Share`]; a share is the licence to write that part of a [`Shared`] slice. What was written may be read after the barrier.
+
+mod shared;
+
+pub(crate) use shared::Shared;
+
+use crate::error::{Error, ErrorKind, Result};
+use std::cell::Cell;
+use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+/// A private pool. The caller is worker 0, so a pool of `n` has `n − 1` threads of its own.
+pub(crate) struct Pool {
+    workers: Option<rayon::ThreadPool>,
+    threads: usize,
+    /// Sessions take turns: two passes interleaved on one pool would wait for each other's workers forever.
+    turn: Mutex<()>,
+}
+
+impl Pool {
+    /// A pool of `threads` ≥ 1.
+    pub(crate) fn new(threads: usize) -> Result<Self> {
+        let build = || {
+            rayon::ThreadPoolBuilder::new()
+                .num_threads(threads - 1)
+                .thread_name(|i| format!("engine-{}", i + 1))
+                .build()
+        };
+        let workers = (threads > 1).then(build).transpose().map_err(|e| {
+            Error::new(ErrorKind::Request, format!("cannot start {} worker threads: {e}", threads - 1))
+        })?;
+        Ok(Self { workers, threads, turn: Mutex::new(()) })
+    }
+
+    pub(crate) fn threads(&self) -> usize {
+        self.threads
+    }
+
+    /// Runs `work` on `threads` workers at once (at most those of the pool) and waits for all.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Worker`] if one of them panicked; the others are released from their barriers.
+    pub(crate) fn run(&self, threads: usize, work: impl Fn(&Worker<'_>) + Sync) -> Result<()> {
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let threads = threads.clamp(1, self.threads);
+        let team = Team::new(threads);
+        let body = |idx: usize| {
+            let worker = Worker { idx, team: &team, next: Cell::new(0) };
+            if catch_unwind(AssertUnwindSafe(|| work(&worker))).is_err() {
+                team.poisoned.store(true, Ordering::Release);
+            }
+        };
+        match &self.workers {
+            Some(pool) if threads > 1 => pool.in_place_scope(|scope| {
+                scope.spawn_broadcast(|_, context| {
+                    if context.index() + 1 < threads {
+                        body(context.index() + 1);
+                    }
+                });
+                body(0);
+            }),
+            _ => body(0),
+        }
+        if team.poisoned.load(Ordering::Acquire) {
+            return Err(Error::new(ErrorKind::Worker, "a worker thread panicked in a forward pass"));
+        }
+        Ok(())
+    }
+
+    /// Runs `task` for every index below `n`, as the workers become free.
+    pub(crate) fn for_each(&self, n: usize, task: impl Fn(usize) -> Result<()> + Sync) -> Result<()> {
+        let failed = Mutex::new(None);
+        self.run(self.threads, |worker| {
+            for share in worker.chunks(n, 1) {
+                if let Err(e) = task(share.range().start) {
+                    failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(e);
+                }
+            }
+        })?;
+        failed.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(()), Err)
+    }
+}
+
+#[repr(align(128))]
+struct Padded<T>(T);
+
+struct Team {
+    n: usize,
+    arrived: Padded<AtomicUsize>,
+    epoch: Padded<AtomicUsize>,
+    /// Next unclaimed index of the current operation.
+    next: Padded<AtomicUsize>,
+    poisoned: AtomicBool,
+    /// Spins before the processor is given away; none where threads outnumber processors.
+    spins: u32,
+}
+
+struct Poisoned;
+
+impl Team {
+    fn new(n: usize) -> Self {
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        Self {
+            n,
+            arrived: Padded(AtomicUsize::new(0)),
+            epoch: Padded(AtomicUsize::new(0)),
+            next: Padded(AtomicUsize::new(0)),
+            poisoned: AtomicBool::new(false),
+            spins: if n <= processors { 10_000 } else { 0 },
+        }
+    }
+}
+
+/// One of the threads inside [`Pool::run`].
+pub(crate) struct Worker<'a> {
+    idx: usize,
+    team: &'a Team,
+    /// Where the current chunk ended, to catch operations that are not separated by a barrier.
+    next: Cell<usize>,
+}
+
+/// Indices that belong to one worker until the next barrier.
+pub(crate) struct Share(Range<usize>);
+
+impl Share {
+    pub(crate) fn range(&self) -> Range<usize> {
+        self.0.clone()
+    }
+}
+
+impl Worker<'_> {
+    /// 0 is the caller.
+    pub(crate) fn idx(&self) -> usize {
+        self.idx
+    }
+
+    /// How many work.
+    pub(crate) fn count(&self) -> usize {
+        self.team.n
+    }
+
+    /// Waits until all workers are here. What they wrote before is visible after.
+    pub(crate) fn barrier(&self) {
+        let team = self.team;
+        self.next.set(0);
+        let epoch = team.epoch.0.load(Ordering::Acquire);
+        if team.arrived.0.fetch_add(1, Ordering::AcqRel) + 1 == team.n {
+            team.arrived.0.store(0, Ordering::Relaxed);
+            team.next.0.store(0, Ordering::Relaxed);
+            team.epoch.0.store(epoch + 1, Ordering::Release);
+            return;
+        }
+        let mut spins = 0;
+        while team.epoch.0.load(Ordering::Acquire) == epoch {
+            if team.poisoned.load(Ordering::Acquire) {
+                resume_unwind(Box::new(Poisoned));
+            }
+            if spins < team.spins {
+                spins += 1;
+                std::hint::spin_loop();
+            } else {
+                std::thread::yield_now();
+            }
+        }
+    }
+
+    /// Shares of at most `size` of the indices below `total`, handed out until none is left. One such operation between barriers.
+    pub(crate) fn chunks(&self, total: usize, size: usize) -> impl Iterator<Item = Share> {
+        debug_assert_eq!(self.next.get(), 0, "two operations need a barrier between them");
+        std::iter::from_fn(move || {
+            let start = self.team.next.0.fetch_add(size, Ordering::Relaxed);
+            self.next.set(start.max(1));
+            (start < total).then(|| Share(start..(start + size).min(total)))
+        })
+    }
+
+    /// This worker's even part of the indices below `total`.
+    pub(crate) fn split(&self, total: usize) -> Share {
+        let cut = |i: usize| total * i / self.team.n;
+        Share(cut(self.idx)..cut(self.idx + 1))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_index_is_done_once_and_seen_after_the_barrier() {
+        for threads in [1, 2, 3, 8] {
+            let pool = Pool::new(threads).unwrap();
+            let (mut once, mut sums) = (vec![0u32; 1000], vec![0u32; threads]);
+            let (once, sums) = (Shared::new(&mut once), Shared::new(&mut sums));
+            pool.run(threads, |w| {
+                for _ in 0..20 {
+                    for share in w.chunks(1000, 7) {
+                        once.claim(&share, share.range()).iter_mut().for_each(|x| *x += 1);
+                    }
+                    w.barrier();
+                    let mine = w.split(w.count());
+                    sums.claim(&mine, mine.range())[0] += once.get(0..1000).iter().sum::<u32>();
+                    w.barrier();
+                }
+            })
+            .unwrap();
+            assert!(once.get(0..1000).iter().all(|&x| x == 20));
+            assert!(sums.get(0..threads).iter().all(|&x| x == 1000 * 20 * 21 / 2));
+        }
+    }
+
+    #[test]
+    fn a_panic_is_an_error_and_never_a_hang() {
+        for panics in 0..3 {
+            let pool = Pool::new(3).unwrap();
+            let error = pool.run(3, |w| {
+                w.barrier();
+                if w.idx() == panics {
+                    resume_unwind(Box::new("on purpose"));
+                }
+                w.barrier();
+            });
+            assert_eq!(error.unwrap_err().kind(), ErrorKind::Worker);
+            pool.run(3, |w| w.barrier()).expect("the pool works on");
+        }
+    }
+
+    #[test]
+    fn passes_from_many_threads_take_turns() {
+        let pool = Pool::new(2).unwrap();
+        std::thread::scope(|s| {
+            for _ in 0..4 {
+                s.spawn(|| {
+                    for _ in 0..50 {
+                        pool.run(2, |w| (0..10).for_each(|_| w.barrier())).unwrap();
+                    }
+                });
+            }
+        });
+    }
+}

@@ -1,0 +1,252 @@
+//! One test for all formats: packed kernels against the decoder, and every level against the scalar one, bit for bit.
+
+use super::pack::{GROUP, PANEL_ROWS};
+use super::{FORMATS, Format};
+use crate::kernels::act::{Group, quantize};
+use crate::kernels::matmul::Input;
+use crate::simd::Level;
+
+/// Blocks in the rows of the tests: one, odd and even numbers, and as many as in a real row.
+const BLOCKS: [usize; 6] = [1, 2, 3, 8, 13, 45];
+/// The same for formats without blocks.
+const COLUMNS: [usize; 5] = [1, 7, 32, 257, 4096];
+
+/// A small generator (SplitMix64, Steele et al. 2014): values in −1…1.
+fn values(seed: u64, n: usize) -> Vec<f32> {
+    let mut state = seed;
+    let mut next = || {
+        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let z = (state ^ state >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ z >> 31
+    };
+    (0..n).map(|_| (next() >> 40) as f32 / (1u64 << 23) as f32 - 1.0).collect()
+}
+
+fn random_bytes(seed: u64, n: usize) -> Vec<u8> {
+    values(seed, n).iter().map(|v| (v * 128.0).floor() as i32 as u8).collect()
+}
+
+struct Case {
+    format: &'static Format,
+    cols: usize,
+    tokens: usize,
+    /// \[panels · 8, cols\], decoded
+    weights: Vec<f32>,
+    panels: Vec<u8>,
+    floats: Vec<f32>,
+    groups: Vec<Group>,
+}
+
+impl Case {
+    fn new(
+        format: &'static Format,
+        cols: usize,
+        tokens: usize,
+        n_panels: usize,
+        x: Vec<f32>,
+        w: &[f32],
+    ) -> Self {
+        let row_bytes = cols / format.block_len * format.block_bytes;
+        let mut rows = vec![0; n_panels * PANEL_ROWS * row_bytes];
+        (format.encode)(w, &mut rows);
+        let mut weights = vec![0.0; n_panels * PANEL_ROWS * cols];
+        (format.decode)(&rows, &mut weights);
+        let panel_bytes = format.packing.panel_bytes(cols);
+        let mut panels = vec![0; n_panels * panel_bytes];
+        for (p, out) in panels.chunks_exact_mut(panel_bytes).enumerate() {
+            let row = |l| &rows[(p * PANEL_ROWS + l) * row_bytes..][..row_bytes];
+            format.packing.pack(std::array::from_fn(row), out);
+        }
+        let mut groups = vec![Group::ZERO; if format.packing.is_integer() { x.len() / GROUP } else { 0 }];
+        quantize(Level::Scalar, &x[..groups.len() * GROUP], &mut groups);
+        Case { format, cols, tokens, weights, panels, floats: x, groups }
+    }
+
+    fn run(&self, level: Level) -> Vec<f32> {
+        let n_panels = self.panels.len() / self.format.packing.panel_bytes(self.cols);
+        let mut out = vec![f32::NAN; n_panels * self.tokens * 8];
+        let input =
+            Input { floats: &self.floats, groups: &self.groups, cols: self.cols, tokens: self.tokens };
+        self.format.packing.matmul(level, &self.panels, input, &mut out);
+        out
+    }
+
+    /// The product in f64 from decoded weights and the activations as quantized; and Σ |w x| as its scale.
+    fn expected(&self, row: usize, token: usize) -> (f64, f64) {
+        (0..self.cols).fold((0.0, 0.0), |(sum, scale), c| {
+            let i = token * self.cols + c;
+            let x = if self.groups.is_empty() {
+                f64::from(self.floats[i])
+            } else {
+                let g = &self.groups[i / GROUP];
+                f64::from(g.d) * f64::from(g.q[i % GROUP])
+            };
+            let product = f64::from(self.weights[row * self.cols + c]) * x;
+            (sum + product, scale + product.abs())
+        })
+    }
+
+    fn check(&self) {
+        let name = format!("{:?}, {} columns, {} tokens", self.format, self.cols, self.tokens);
+        let scalar = self.run(Level::Scalar);
+        for (i, &got) in scalar.iter().enumerate() {
+            let (panel, token, lane) = (i / 8 / self.tokens, i / 8 % self.tokens, i % 8);
+            let (want, scale) = self.expected(panel * 8 + lane, token);
+            let tolerance = 2e-6 * scale + 1e-30;
+            assert!((f64::from(got) - want).abs() <= tolerance, "{name}: output {i} is {got}, not {want}");
+        }
+        for level in Level::available() {
+            let same = self.run(level).iter().zip(&scalar).all(|(a, b)| a.to_bits() == b.to_bits());
+            assert!(same, "{name}: {} differs from scalar", level.name());
+        }
+    }
+}
+
+#[test]
+fn kernels_agree_with_the_decoder_and_with_each_other() {
+    for format in FORMATS {
+        for (i, blocks) in lengths(format).iter().enumerate() {
+            for tokens in [1, 2, 3, 4, 5, 9] {
+                let (cols, n_panels) = (blocks * format.block_len, 1 + tokens % 6);
+                let w = values(i as u64, n_panels * 8 * cols);
+                Case::new(format, cols, tokens, n_panels, values(99, tokens * cols), &w).check();
+            }
+        }
+    }
+}
+
+fn lengths(format: &Format) -> &'static [usize] {
+    if format.block_len == 1 { &COLUMNS } else { &BLOCKS }
+}
+
+#[test]
+fn rows_of_the_tests_are_as_long_as_real_ones() {
+    for format in FORMATS {
+        let columns = lengths(format).iter().map(|blocks| blocks * format.block_len);
+        assert!(columns.max().is_some_and(|longest| longest >= 1024), "{format:?}");
+    }
+}
+
+#[test]
+fn blocks_of_hostile_bits_do_not_panic() {
+    // Scales that are NaN or infinite: the levels need not agree in the payload of a NaN, but in that it is one.
+    let not_numbers = |format: &'static Format, rows: &[u8]| {
+        let cols = 2 * format.block_len.max(GROUP);
+        let row_bytes = cols / format.block_len * format.block_bytes;
+        let mut case = Case::new(format, cols, 5, 1, values(3, 5 * cols), &vec![0.0; 8 * cols]);
+        (format.decode)(rows, &mut case.weights);
+        let row = |l| &rows[l * row_bytes..][..row_bytes];
+        format.packing.pack(std::array::from_fn(row), &mut case.panels);
+        let scalar = case.run(Level::Scalar);
+        for level in Level::available() {
+            for (a, b) in case.run(level).iter().zip(&scalar) {
+                let same = a.to_bits() == b.to_bits() || a.is_nan() && b.is_nan();
+                assert!(same, "{format:?}, {}: {a} is not {b}", level.name());
+            }
+        }
+        let lanes_of_numbers = |row: &[f32]| row.iter().all(|w| w.is_finite());
+        for (l, weights) in case.weights.chunks_exact(cols).enumerate() {
+            assert!(lanes_of_numbers(weights) || !scalar[l].is_finite(), "{format:?}: a fault vanished");
+        }
+    };
+    for format in FORMATS {
+        let n = 8 * 2 * format.block_len.max(GROUP) / format.block_len * format.block_bytes;
+        for byte in [0xff, 0x7c, 0xfc, 0x80, 0x00] {
+            not_numbers(format, &vec![byte; n]);
+        }
+        for seed in 0..20 {
+            not_numbers(format, &random_bytes(seed, n));
+        }
+    }
+}
+
+#[test]
+fn encoding_values_that_are_not_numbers_does_not_panic() {
+    for format in FORMATS {
+        for hostile in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, f32::MAX, f32::MIN, 1e-45, -0.0] {
+            for every in [1, 7] {
+                let mut x = values(1, 2 * format.block_len);
+                x.iter_mut().step_by(every).for_each(|x| *x = hostile);
+                (format.encode)(&x, &mut vec![0; 2 * format.block_bytes]);
+            }
+        }
+    }
+}
+
+#[test]
+fn zeros_come_back_as_zeros() {
+    for format in FORMATS {
+        let (mut bytes, mut back) = (vec![0xff; format.block_bytes], vec![1.0; format.block_len]);
+        (format.encode)(&back.iter().map(|_| 0.0).collect::<Vec<_>>(), &mut bytes);
+        (format.decode)(&bytes, &mut back);
+        assert!(back.iter().all(|&v| v == 0.0), "{format:?}");
+    }
+}
+
+#[test]
+fn formats_are_in_the_order_of_their_ids() {
+    assert!(FORMATS.is_sorted_by(|a, b| a.gguf_id < b.gguf_id));
+}
+
+#[test]
+fn packing_is_hardly_larger_than_the_file() {
+    for format in FORMATS {
+        let cols = 256;
+        let file = 8 * cols / format.block_len * format.block_bytes;
+        let packed = format.packing.panel_bytes(cols);
+        assert!(packed >= file && packed * 100 <= file * 104, "{format:?}: {packed} bytes for {file}");
+    }
+}
+
+#[test]
+fn extremes_of_the_integer_path_do_not_saturate() {
+    for format in FORMATS.iter().filter(|f| f.packing.is_integer()) {
+        let cols = 2 * format.block_len;
+        for (w_sign, x_sign) in [(1.0, 1.0), (1.0, -1.0), (-1.0, 1.0), (-1.0, -1.0)] {
+            // All columns at the largest magnitude but one, so that formats with a minimum keep a range.
+            let mut w = vec![w_sign; 8 * cols];
+            w.iter_mut().step_by(16).for_each(|w| *w = -*w);
+            Case::new(format, cols, 1, 1, vec![x_sign; cols], &w).check();
+        }
+    }
+}
+
+#[test]
+fn every_block_of_bits_is_decoded_and_packed_alike() {
+    // Random bytes are blocks that no encoder makes; scales may be huge, so only finite ones are compared.
+    for format in FORMATS.iter().filter(|f| f.packing.is_integer()) {
+        let cols = format.block_len;
+        let mut case = Case::new(format, cols, 1, 1, values(3, cols), &vec![0.0; 8 * cols]);
+        let mut compared = 0;
+        for rows in (0..).map(|seed| random_bytes(seed, 8 * format.block_bytes)) {
+            (format.decode)(&rows, &mut case.weights);
+            if case.weights.iter().all(|w| w.is_finite()) {
+                let row = |l| &rows[l * format.block_bytes..][..format.block_bytes];
+                format.packing.pack(std::array::from_fn(row), &mut case.panels);
+                case.check();
+                compared += 1;
+            }
+            if compared == 10 {
+                break;
+            }
+        }
+    }
+}
+
+#[test]
+fn encoding_keeps_values_within_the_step_of_the_format() {
+    for format in FORMATS {
+        let x = values(5, 4 * format.block_len.max(8));
+        let mut bytes = vec![0; x.len() / format.block_len * format.block_bytes];
+        (format.encode)(&x, &mut bytes);
+        let mut back = vec![0.0; x.len()];
+        (format.decode)(&bytes, &mut back);
+        let error: f64 = x.iter().zip(&back).map(|(a, b)| f64::from(a - b).powi(2)).sum();
+        let power: f64 = x.iter().map(|a| f64::from(*a).powi(2)).sum();
+        let bits = 8.0 * format.block_bytes as f64 / format.block_len as f64;
+        // Uniform quantization gains 6 dB a bit; two bits go to scales and to the shape of the range.
+        let limit = if format.block_len == 1 { 1e-5 } else { 4.0_f64.powf(-(bits - 2.0).max(0.0)) };
+        assert!(error / power < limit, "{format:?}: relative error {} over {limit}", error / power);
+    }
+}

@@ -1,0 +1,93 @@
+//! Q2_K: blocks of 256 in 16 sub-blocks of 16; 16 bytes with a four-bit scale (low) and min (high) of each sub-block,
+//! 64 bytes of quants of two bits, f16 d and dmin. Value: d · scale · q − dmin · min.
+
+use super::field::{Field, get_f16, put_f16};
+use super::fit::{affine, largest};
+use super::pack::{self, PANEL_ROWS, Packed};
+use super::{Format, Integer};
+use crate::simd::Simd;
+
+pub(super) static FORMAT: Format = Format {
+    name: "Q2_K",
+    gguf_id: 10,
+    block_len: 256,
+    block_bytes: 84,
+    decode,
+    encode,
+    packing: &Integer::<Q2K>::NEW,
+};
+
+const SCALE: Field = Field { at: 0, width: 4, stride: 16 };
+const QUANTS: Field = Field { at: 16, width: 2, stride: 32 };
+const D: usize = 80;
+const DMIN: usize = 82;
+
+/// Packed: eight f16 d, eight f16 dmin, eight bytes of scale and min for each sub-block, then 64 bytes of quants for
+/// each group.
+struct Q2K;
+
+impl Packed for Q2K {
+    const BLOCK_LEN: usize = 256;
+    const FILE_BYTES: usize = 84;
+    const PACKED_BYTES: usize = 672;
+    const MAX: i32 = 3;
+    const OFFSET: i32 = 0;
+    const HALVES: bool = true;
+    const HAS_MIN: bool = true;
+
+    fn pack(rows: [&[u8]; PANEL_ROWS], out: &mut [u8]) {
+        pack::pack_f16(rows, D, out);
+        pack::pack_f16(rows, DMIN, &mut out[16..]);
+        for (i, out) in out[32..160].chunks_exact_mut(8).enumerate() {
+            pack::pack_bytes(rows, |row| row[i], out);
+        }
+        for (group, out) in out[160..].chunks_exact_mut(64).enumerate() {
+            pack::pack_plane::<2>(|row, column| QUANTS.get(rows[row], 32 * group + column), out);
+        }
+    }
+    #[inline(always)]
+    fn quants<S: Simd>(s: S, block: &[u8], group: usize) -> [S::B; 8] {
+        pack::pairs(s, block, 160 + 64 * group)
+    }
+    #[inline(always)]
+    fn scales<S: Simd>(s: S, block: &[u8], group: usize) -> [S::F; 2] {
+        let d = s.load_f16(pack::array(block, 0));
+        [0, 8].map(|half| s.mul(d, s.load_u4(pack::array(block, 32 + 16 * group + half))[0]))
+    }
+    #[inline(always)]
+    fn mins<S: Simd>(s: S, block: &[u8], group: usize) -> [S::F; 2] {
+        let dmin = s.sub(s.splat(0.0), s.load_f16(pack::array(block, 16)));
+        [0, 8].map(|half| s.mul(dmin, s.load_u4(pack::array(block, 32 + 16 * group + half))[1]))
+    }
+}
+
+fn decode(bytes: &[u8], out: &mut [f32]) {
+    for (block, out) in bytes.as_chunks::<84>().0.iter().zip(out.as_chunks_mut::<256>().0) {
+        let (d, dmin) = (get_f16(block, D), get_f16(block, DMIN));
+        for (i, out) in out.as_chunks_mut::<16>().0.iter_mut().enumerate() {
+            let scale = d * f32::from(SCALE.get(block, i));
+            let min = dmin * f32::from(SCALE.get(block, i + 16));
+            for (c, out) in out.iter_mut().enumerate() {
+                *out = scale * f32::from(QUANTS.get(block, 16 * i + c)) - min;
+            }
+        }
+    }
+}
+
+fn encode(values: &[f32], out: &mut [u8]) {
+    for (values, block) in values.as_chunks::<256>().0.iter().zip(out.as_chunks_mut::<84>().0) {
+        block.fill(0);
+        let values = values.as_chunks::<16>().0;
+        let lines: [_; 16] = std::array::from_fn(|i| affine(&values[i], 3.0));
+        let (scale, min) = largest(&lines);
+        let (d, dmin) = (put_f16(block, D, scale / 15.0), put_f16(block, DMIN, min / 15.0));
+        for (i, (values, line)) in values.iter().zip(lines).enumerate() {
+            let (scale, min, line) = line.in_steps(d, dmin, 15.0);
+            SCALE.put(block, i, scale);
+            SCALE.put(block, i + 16, min);
+            for (c, &v) in values.iter().enumerate() {
+                QUANTS.put(block, 16 * i + c, line.level(v, 0.0, 3.0) as u8);
+            }
+        }
+    }
+}

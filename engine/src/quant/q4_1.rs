@@ -1,0 +1,70 @@
+//! Q4_1: blocks of 32; f16 scale d and min m, then 16 bytes of nibbles as in Q4_0. Value: d · q + m.
+
+use super::field::{Field, get_f16, put_f16};
+use super::fit::{Line, range};
+use super::pack::{self, PANEL_ROWS, Packed};
+use super::{Format, Integer};
+use crate::simd::Simd;
+
+pub(super) static FORMAT: Format = Format {
+    name: "Q4_1",
+    gguf_id: 3,
+    block_len: 32,
+    block_bytes: 20,
+    decode,
+    encode,
+    packing: &Integer::<Q4_1>::NEW,
+};
+
+const QUANTS: Field = Field { at: 4, width: 4, stride: 16 };
+
+/// Packed: eight f16 scales, eight f16 mins, then 128 bytes of nibbles.
+struct Q4_1;
+
+impl Packed for Q4_1 {
+    const BLOCK_LEN: usize = 32;
+    const FILE_BYTES: usize = 20;
+    const PACKED_BYTES: usize = 160;
+    const MAX: i32 = 15;
+    const OFFSET: i32 = 0;
+    const HALVES: bool = false;
+    const HAS_MIN: bool = true;
+
+    fn pack(rows: [&[u8]; PANEL_ROWS], out: &mut [u8]) {
+        pack::pack_f16(rows, 0, out);
+        pack::pack_f16(rows, 2, &mut out[16..]);
+        pack::pack_nibbles(|row, column| QUANTS.get(rows[row], column), &mut out[32..]);
+    }
+    #[inline(always)]
+    fn quants<S: Simd>(s: S, block: &[u8], _group: usize) -> [S::B; 8] {
+        pack::nibbles(s, block, 32)
+    }
+    #[inline(always)]
+    fn scales<S: Simd>(s: S, block: &[u8], _group: usize) -> [S::F; 2] {
+        [s.load_f16(pack::array(block, 0)); 2]
+    }
+    #[inline(always)]
+    fn mins<S: Simd>(s: S, block: &[u8], _group: usize) -> [S::F; 2] {
+        [s.load_f16(pack::array(block, 16)); 2]
+    }
+}
+
+fn decode(bytes: &[u8], out: &mut [f32]) {
+    for (block, out) in bytes.as_chunks::<20>().0.iter().zip(out.as_chunks_mut::<32>().0) {
+        let (d, m) = (get_f16(block, 0), get_f16(block, 2));
+        for (c, out) in out.iter_mut().enumerate() {
+            *out = d * f32::from(QUANTS.get(block, c)) + m;
+        }
+    }
+}
+
+fn encode(values: &[f32], out: &mut [u8]) {
+    for (values, block) in values.as_chunks::<32>().0.iter().zip(out.as_chunks_mut::<20>().0) {
+        block.fill(0);
+        let (lo, hi) = range(values);
+        let line = Line { scale: put_f16(block, 0, (hi - lo) / 15.0), min: put_f16(block, 2, lo) };
+        for (c, &v) in values.iter().enumerate() {
+            QUANTS.put(block, c, line.level(v, 0.0, 15.0) as u8);
+        }
+    }
+}

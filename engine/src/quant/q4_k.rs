@@ -1,0 +1,88 @@
+//! Q4_K: blocks of 256 in 8 sub-blocks of 32; f16 d and dmin, 12 bytes with a six-bit scale and min of each sub-block,
+//! 128 bytes of nibbles. Value: d · scale · q − dmin · min.
+
+use super::field::{Field, get_f16, get_scale_min, put_f16, put_scale_min};
+use super::fit::{affine, largest};
+use super::pack::{self, PANEL_ROWS, Packed};
+use super::{Format, Integer};
+use crate::simd::Simd;
+
+pub(super) static FORMAT: Format = Format {
+    name: "Q4_K",
+    gguf_id: 12,
+    block_len: 256,
+    block_bytes: 144,
+    decode,
+    encode,
+    packing: &Integer::<Q4K>::NEW,
+};
+
+const QUANTS: Field = Field { at: 16, width: 4, stride: 32 };
+
+/// Packed: eight f16 d, eight f16 dmin, eight scales for each group, eight mins for each, then 128 bytes of nibbles for
+/// each.
+struct Q4K;
+
+impl Packed for Q4K {
+    const BLOCK_LEN: usize = 256;
+    const FILE_BYTES: usize = 144;
+    const PACKED_BYTES: usize = 1184;
+    const MAX: i32 = 15;
+    const OFFSET: i32 = 0;
+    const HALVES: bool = false;
+    const HAS_MIN: bool = true;
+
+    fn pack(rows: [&[u8]; PANEL_ROWS], out: &mut [u8]) {
+        pack::pack_f16(rows, 0, out);
+        pack::pack_f16(rows, 2, &mut out[16..]);
+        for i in 0..8 {
+            pack::pack_bytes(rows, |row| get_scale_min(&row[4..16], i).0, &mut out[32 + 8 * i..]);
+            pack::pack_bytes(rows, |row| get_scale_min(&row[4..16], i).1, &mut out[96 + 8 * i..]);
+        }
+        for (group, out) in out[160..].chunks_exact_mut(128).enumerate() {
+            pack::pack_nibbles(|row, column| QUANTS.get(rows[row], 32 * group + column), out);
+        }
+    }
+    #[inline(always)]
+    fn quants<S: Simd>(s: S, block: &[u8], group: usize) -> [S::B; 8] {
+        pack::nibbles(s, block, 160 + 128 * group)
+    }
+    #[inline(always)]
+    fn scales<S: Simd>(s: S, block: &[u8], group: usize) -> [S::F; 2] {
+        [pack::f16_times_u8(s, block, 0, 32 + 8 * group); 2]
+    }
+    #[inline(always)]
+    fn mins<S: Simd>(s: S, block: &[u8], group: usize) -> [S::F; 2] {
+        [s.sub(s.splat(0.0), pack::f16_times_u8(s, block, 16, 96 + 8 * group)); 2]
+    }
+}
+
+fn decode(bytes: &[u8], out: &mut [f32]) {
+    for (block, out) in bytes.as_chunks::<144>().0.iter().zip(out.as_chunks_mut::<256>().0) {
+        let (d, dmin) = (get_f16(block, 0), get_f16(block, 2));
+        for (i, out) in out.as_chunks_mut::<32>().0.iter_mut().enumerate() {
+            let (scale, min) = get_scale_min(&block[4..16], i);
+            let (scale, min) = (d * f32::from(scale), dmin * f32::from(min));
+            for (c, out) in out.iter_mut().enumerate() {
+                *out = scale * f32::from(QUANTS.get(block, 32 * i + c)) - min;
+            }
+        }
+    }
+}
+
+fn encode(values: &[f32], out: &mut [u8]) {
+    for (values, block) in values.as_chunks::<256>().0.iter().zip(out.as_chunks_mut::<144>().0) {
+        block.fill(0);
+        let values = values.as_chunks::<32>().0;
+        let lines: [_; 8] = std::array::from_fn(|i| affine(&values[i], 15.0));
+        let (scale, min) = largest(&lines);
+        let (d, dmin) = (put_f16(block, 0, scale / 63.0), put_f16(block, 2, min / 63.0));
+        for (i, (values, line)) in values.iter().zip(lines).enumerate() {
+            let (scale, min, line) = line.in_steps(d, dmin, 63.0);
+            put_scale_min(&mut block[4..16], i, scale, min);
+            for (c, &v) in values.iter().enumerate() {
+                QUANTS.put(block, 32 * i + c, line.level(v, 0.0, 15.0) as u8);
+            }
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! Q5_1: blocks of 32; f16 scale d and min m, 4 bytes with the fifth bit of each column, 16 bytes of nibbles as in
+//! Q4_0. Value: d · q + m.
+
+use super::field::{Field, get_f16, put_f16};
+use super::fit::{Line, range};
+use super::pack::{self, PANEL_ROWS, Packed};
+use super::{Format, Integer};
+use crate::simd::Simd;
+
+pub(super) static FORMAT: Format = Format {
+    name: "Q5_1",
+    gguf_id: 7,
+    block_len: 32,
+    block_bytes: 24,
+    decode,
+    encode,
+    packing: &Integer::<Q5_1>::NEW,
+};
+
+const HIGH: Field = Field { at: 4, width: 1, stride: 1 };
+const LOW: Field = Field { at: 8, width: 4, stride: 16 };
+
+/// Packed: eight f16 scales, eight f16 mins, 128 bytes of nibbles, then 32 bytes of fifth bits.
+struct Q5_1;
+
+impl Packed for Q5_1 {
+    const BLOCK_LEN: usize = 32;
+    const FILE_BYTES: usize = 24;
+    const PACKED_BYTES: usize = 192;
+    const MAX: i32 = 31;
+    const OFFSET: i32 = 0;
+    const HALVES: bool = false;
+    const HAS_MIN: bool = true;
+
+    fn pack(rows: [&[u8]; PANEL_ROWS], out: &mut [u8]) {
+        pack::pack_f16(rows, 0, out);
+        pack::pack_f16(rows, 2, &mut out[16..]);
+        pack::pack_nibbles(|row, column| LOW.get(rows[row], column), &mut out[32..]);
+        pack::pack_plane::<1>(|row, column| HIGH.get(rows[row], column), &mut out[160..]);
+    }
+    #[inline(always)]
+    fn quants<S: Simd>(s: S, block: &[u8], _group: usize) -> [S::B; 8] {
+        pack::or(s, pack::nibbles(s, block, 32), pack::bits_times_16(s, block, 160))
+    }
+    #[inline(always)]
+    fn scales<S: Simd>(s: S, block: &[u8], _group: usize) -> [S::F; 2] {
+        [s.load_f16(pack::array(block, 0)); 2]
+    }
+    #[inline(always)]
+    fn mins<S: Simd>(s: S, block: &[u8], _group: usize) -> [S::F; 2] {
+        [s.load_f16(pack::array(block, 16)); 2]
+    }
+}
+
+fn decode(bytes: &[u8], out: &mut [f32]) {
+    for (block, out) in bytes.as_chunks::<24>().0.iter().zip(out.as_chunks_mut::<32>().0) {
+        let (d, m) = (get_f16(block, 0), get_f16(block, 2));
+        for (c, out) in out.iter_mut().enumerate() {
+            *out = d * f32::from(LOW.get(block, c) | HIGH.get(block, c) << 4) + m;
+        }
+    }
+}
+
+fn encode(values: &[f32], out: &mut [u8]) {
+    for (values, block) in values.as_chunks::<32>().0.iter().zip(out.as_chunks_mut::<24>().0) {
+        block.fill(0);
+        let (lo, hi) = range(values);
+        let line = Line { scale: put_f16(block, 0, (hi - lo) / 31.0), min: put_f16(block, 2, lo) };
+        for (c, &v) in values.iter().enumerate() {
+            let q = line.level(v, 0.0, 31.0) as u8;
+            LOW.put(block, c, q);
+            HIGH.put(block, c, q >> 4);
+        }
+    }
+}

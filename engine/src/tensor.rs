@@ -1,0 +1,134 @@
+//! Weights in memory: packed matrices, plain vectors, and rows that stay in the file.
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::gguf::{Gguf, Mapping, Tensor};
+use crate::kernels::matmul::Input;
+use crate::memory::Buffer;
+use crate::pool::Pool;
+use crate::quant::Format;
+use crate::quant::pack::PANEL_ROWS;
+use crate::simd::Level;
+use std::ops::Range;
+use std::sync::Mutex;
+
+/// Panels that a worker reads at once when loading.
+const LOAD_PANELS: usize = 16;
+
+/// A packed matrix of \[rows, cols\]; the last panel is padded with rows of zero bytes.
+pub(crate) struct Matrix {
+    format: &'static Format,
+    rows: usize,
+    cols: usize,
+    data: Buffer,
+}
+
+impl Matrix {
+    /// Reads and packs a tensor, in parallel, into one copy.
+    pub(crate) fn load(gguf: &Gguf, tensor: &Tensor, pool: &Pool) -> Result<Self> {
+        let (rows, cols) = (tensor.rows() as usize, tensor.cols() as usize);
+        let format = tensor.format;
+        let panel_bytes = format.packing.panel_bytes(cols);
+        let n_panels = rows.div_ceil(PANEL_ROWS);
+        let bytes = n_panels.checked_mul(panel_bytes).filter(|&b| b <= isize::MAX as usize / 2);
+        let too_large = || Error::new(ErrorKind::Bounds, "larger than memory").at_key(&tensor.name);
+        let mut data = Buffer::zeroed(bytes.ok_or_else(too_large)?);
+        let row_bytes = tensor.bytes as usize / rows;
+        let parts: Vec<_> = data.chunks_mut(LOAD_PANELS * panel_bytes).map(Mutex::new).collect();
+        pool.for_each(parts.len(), |i| {
+            let first = i * LOAD_PANELS * PANEL_ROWS;
+            let n = (LOAD_PANELS * PANEL_ROWS).min(rows - first);
+            // Rows beyond the last are zero bytes: scale 0 in every format.
+            let mut file = vec![0; n.next_multiple_of(PANEL_ROWS) * row_bytes];
+            gguf.read_exact_at(tensor, (first * row_bytes) as u64, &mut file[..n * row_bytes])?;
+            let mut part = parts[i].lock().expect("each part has one worker");
+            for (p, out) in part.chunks_exact_mut(panel_bytes).enumerate() {
+                let row = |l| &file[(p * PANEL_ROWS + l) * row_bytes..][..row_bytes];
+                format.packing.pack(std::array::from_fn(row), out);
+            }
+            Ok(())
+        })?;
+        drop(parts);
+        Ok(Self { format, rows, cols, data })
+    }
+
+    pub(crate) fn cols(&self) -> usize {
+        self.cols
+    }
+
+    pub(crate) fn n_panels(&self) -> usize {
+        self.rows.div_ceil(PANEL_ROWS)
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.data.len()
+    }
+
+    /// Whether it reads quantized activations.
+    pub(crate) fn is_integer(&self) -> bool {
+        self.format.packing.is_integer()
+    }
+
+    /// Multiplies the panels of `range`; `out` is \[panels of the range, tokens, 8\].
+    pub(crate) fn matmul(&self, level: Level, range: Range<usize>, input: Input<'_>, out: &mut [f32]) {
+        debug_assert_eq!(input.cols, self.cols);
+        let panel_bytes = self.format.packing.panel_bytes(self.cols);
+        let panels = &self.data[range.start * panel_bytes..range.end * panel_bytes];
+        self.format.packing.matmul(level, panels, input, out);
+    }
+}
+
+/// Matrices that read the same activations, one below the other; each begins at a new panel.
+pub(crate) struct Stack(Vec<Matrix>);
+
+impl Stack {
+    pub(crate) fn new(matrices: Vec<Matrix>) -> Self {
+        Self(matrices)
+    }
+
+    pub(crate) fn n_panels(&self) -> usize {
+        self.0.iter().map(Matrix::n_panels).sum()
+    }
+
+    pub(crate) fn is_integer(&self) -> bool {
+        self.0.iter().any(Matrix::is_integer)
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.0.iter().map(Matrix::bytes).sum()
+    }
+
+    /// As [`Matrix::matmul`], over the panels of all.
+    pub(crate) fn matmul(&self, level: Level, range: Range<usize>, input: Input<'_>, out: &mut [f32]) {
+        let mut first = 0;
+        for matrix in &self.0 {
+            let here = range.start.max(first)..range.end.min(first + matrix.n_panels());
+            if here.start < here.end {
+                let at = |p: usize| (p - range.start) * input.tokens * PANEL_ROWS;
+                let out = &mut out[at(here.start)..at(here.end)];
+                matrix.matmul(level, here.start - first..here.end - first, input, out);
+            }
+            first += matrix.n_panels();
+        }
+    }
+}
+
+/// The embedding table, \[vocabulary, width\]: it stays in the file, one row is read for each token.
+pub(crate) struct Embedding {
+    mapping: Mapping,
+    format: &'static Format,
+}
+
+impl Embedding {
+    pub(crate) fn open(gguf: &Gguf, tensor: &Tensor) -> Result<Self> {
+        Ok(Self { mapping: gguf.map(tensor)?, format: tensor.format })
+    }
+
+    /// Decodes the row of token `id` into `out`.
+    ///
+    /// # Errors
+    /// If the file was truncated since it was opened.
+    pub(crate) fn row(&self, id: u32, out: &mut [f32]) -> Result<()> {
+        (self.format.decode)(self.mapping.row(u64::from(id))?, out);
+        Ok(())
+    }
+}

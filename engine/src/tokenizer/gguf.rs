@@ -1,0 +1,65 @@
+//! The vocabulary out of a GGUF file.
+
+use super::{TokenType, Tokenizer, Vocab};
+use crate::gguf::Gguf;
+use crate::{Error, Result};
+
+impl Tokenizer {
+    /// Reads the `tokenizer.ggml.*` keys.
+    ///
+    /// # Errors
+    /// As [`Tokenizer::new`], with the file and the place of the key.
+    pub fn from_gguf(gguf: &Gguf) -> Result<Self> {
+        Self::new(vocab(gguf)?).map_err(|error| locate(gguf, error))
+    }
+}
+
+fn vocab(gguf: &Gguf) -> Result<Vocab> {
+    let text = |key: &str| Ok::<_, Error>(gguf.str(key)?.map(str::to_owned));
+    let strings = |key: &str| match gguf.strings(key)? {
+        Some(strings) => Ok::<_, Error>(strings.iter().map(<[u8]>::to_vec).collect()),
+        None => Ok(Vec::new()),
+    };
+    let types = gguf.i32s("tokenizer.ggml.token_type")?.unwrap_or_default();
+    gguf.require_strings("tokenizer.ggml.tokens")?;
+    Ok(Vocab {
+        model: gguf.require_str("tokenizer.ggml.model")?.to_owned(),
+        pre: text("tokenizer.ggml.pre")?,
+        tokens: strings("tokenizer.ggml.tokens")?,
+        scores: scores(gguf)?,
+        types: types.iter().copied().map(TokenType::from).collect(),
+        merges: strings("tokenizer.ggml.merges")?,
+        bos: gguf.u32("tokenizer.ggml.bos_token_id")?,
+        eos: gguf.u32("tokenizer.ggml.eos_token_id")?,
+        eot: gguf.u32("tokenizer.ggml.eot_token_id")?,
+        eom: gguf.u32("tokenizer.ggml.eom_token_id")?,
+        unk: gguf.u32("tokenizer.ggml.unknown_token_id")?,
+        fim_pad: gguf.u32("tokenizer.ggml.fim_pad_token_id")?,
+        fim_rep: gguf.u32("tokenizer.ggml.fim_rep_token_id")?,
+        fim_sep: gguf.u32("tokenizer.ggml.fim_sep_token_id")?,
+        add_bos: gguf.bool("tokenizer.ggml.add_bos_token")?,
+        add_eos: gguf.bool("tokenizer.ggml.add_eos_token")?,
+        add_space_prefix: gguf.bool("tokenizer.ggml.add_space_prefix")?,
+        model_name: text("general.name")?,
+    })
+}
+
+/// Usually f32; i32 is allowed.
+fn scores(gguf: &Gguf) -> Result<Vec<f32>> {
+    let key = "tokenizer.ggml.scores";
+    match (gguf.f32s(key), gguf.i32s(key)) {
+        (Ok(scores), _) => Ok(scores.unwrap_or_default().to_vec()),
+        (_, Ok(scores)) => Ok(scores.unwrap_or_default().iter().map(|&score| score as f32).collect()),
+        (Err(error), _) => Err(error),
+    }
+}
+
+/// Adds the file, and the offset of the key's value.
+fn locate(gguf: &Gguf, error: Error) -> Error {
+    let offset = error.key().and_then(|key| gguf.value_error(key, error.kind(), "").offset());
+    let error = error.in_file(gguf.path());
+    match offset {
+        Some(offset) => error.at_offset(offset),
+        None => error,
+    }
+}

@@ -1,0 +1,205 @@
+//! Bundles on disk: written, killed, resumed, refused.
+
+use super::*;
+use crate::plan::Plan;
+use crate::redact::Redactor;
+use crate::sample::{FailureKind, LaunchRecord, Outcome, Role, SAMPLE_SCHEMA};
+use std::io::Write;
+use std::path::Path;
+
+fn record(id: &str) -> LaunchRecord {
+    LaunchRecord {
+        schema: SAMPLE_SCHEMA,
+        launch_id: id.into(),
+        block: 0,
+        position: 0,
+        role: Role::Measure,
+        framework: "steady".into(),
+        workload: "chat".into(),
+        threads: 1,
+        started_at: "2026-11-23T16:20:09Z".into(),
+        wall_ns: 1_500_000_000,
+        argv: vec!["/home/ann/bin/x".into()],
+        outcome: Outcome::Failed {
+            kind: FailureKind::Crashed,
+            message: "line one\nof /home/ann/x".into(),
+            stderr_tail: String::new(),
+        },
+    }
+}
+
+fn manifest() -> Manifest {
+    let scenario_text = include_str!("../../tests/golden/scenario.yaml");
+    let scenario = Scenario::parse(Path::new("x.yaml"), scenario_text, &["fake"]).expect("valid");
+    Manifest {
+        schema: BUNDLE_SCHEMA,
+        id: "2026-11-23-cpu-x".into(),
+        created_at: "2026-11-23T16:20:09Z".into(),
+        command: vec!["/home/ann/harness".into(), "run".into()],
+        harness_version: "0.1.0".into(),
+        harness_commit: None,
+        scenario_text: scenario_text.into(),
+        scenario_sha256: "5ce0".into(),
+        scenario,
+        machine: Machine {
+            id: "m".into(),
+            label: "cpu".into(),
+            cpu: "CPU".into(),
+            arch: "x86_64".into(),
+            isa: vec![],
+            cores: 1,
+            logical: 1,
+            nominal_ghz: None,
+            governor: None,
+            caches: vec![],
+            memory_bytes: 1,
+            numa_nodes: None,
+            transparent_huge_pages: None,
+            kernel: "k".into(),
+            os: "o".into(),
+            hypervisor: None,
+            container_limits: None,
+            load_average: None,
+        },
+        model: ModelRecord {
+            name: "m".into(),
+            quantization: "Q4_0".into(),
+            file_name: "m.gguf".into(),
+            bytes: 1,
+            sha256: "30de1".into(),
+            stand_in_reason: None,
+        },
+        frameworks: vec![],
+        seed: 1,
+        plan: Plan { launches: vec![] },
+    }
+}
+
+struct Place {
+    dir: tempfile::TempDir,
+}
+
+impl Place {
+    fn new() -> Place {
+        Place { dir: tempfile::tempdir().expect("temporary directory") }
+    }
+
+    fn create(&self) -> Writer {
+        let redactor = Redactor::new(Some(Path::new("/home/ann")), None);
+        Writer::create(self.dir.path(), manifest(), redactor).expect("created")
+    }
+}
+
+fn resume(dir: &Path) -> Result<(Writer, Bundle), BundleError> {
+    Writer::resume(dir, "5ce0", "30de1", Redactor::default())
+}
+
+fn message<T: std::fmt::Debug>(result: Result<T, BundleError>, dir: &Path) -> String {
+    result.expect_err("refused").to_string().replace(&dir.display().to_string(), "D")
+}
+
+#[test]
+fn what_is_written_is_read_redacted() {
+    let place = Place::new();
+    let mut writer = place.create();
+    writer.append(&record("a")).expect("written");
+    writer.append(&record("b")).expect("written");
+    let bundle = read(writer.dir()).expect("valid");
+    assert_eq!(bundle.manifest.command, ["~/harness", "run"]);
+    assert_eq!(bundle.records.iter().map(|r| r.launch_id.as_str()).collect::<Vec<_>>(), ["a", "b"]);
+    assert_eq!(bundle.records[0].argv, ["~/bin/x"]);
+    write_samples_csv(&bundle).expect("written");
+    let csv = std::fs::read_to_string(writer.dir().join("samples.csv")).expect("there");
+    assert_eq!(
+        csv.lines().nth(1),
+        Some(
+            "a,0,0,measure,steady,chat,1,2026-11-23T16:20:09Z,1.5,failed,crashed,line one of ~/x,,,,,,,,,,,,,,"
+        )
+    );
+}
+
+#[test]
+fn no_bundle_is_ever_overwritten() {
+    let place = Place::new();
+    let names: Vec<String> = (0..3).map(|_| name(place.create().dir())).collect();
+    assert_eq!(names, ["2026-11-23-cpu-x", "2026-11-23-cpu-x-2", "2026-11-23-cpu-x-3"]);
+    let third = read(&place.dir.path().join(&names[2])).expect("valid");
+    assert_eq!(third.manifest.id, names[2]);
+}
+
+fn name(dir: &Path) -> String {
+    dir.file_name().expect("named").to_string_lossy().into_owned()
+}
+
+#[test]
+fn a_torn_last_line_is_cut_off_and_the_run_goes_on() {
+    let place = Place::new();
+    let mut writer = place.create();
+    let dir = writer.dir().to_owned();
+    writer.append(&record("a")).expect("written");
+    drop(writer);
+    let samples = dir.join("samples.jsonl");
+    let whole = std::fs::read(&samples).expect("there");
+    for cut in [1, whole.len() / 2, whole.len() - 1] {
+        let mut file = std::fs::OpenOptions::new().append(true).open(&samples).expect("there");
+        file.write_all(&whole[..cut]).expect("written");
+        assert_eq!(read(&dir).expect("tolerated").records.len(), 1);
+        let (writer, bundle) = resume(&dir).expect("tolerated");
+        assert_eq!(bundle.finished().into_iter().collect::<Vec<_>>(), ["a"]);
+        assert_eq!(std::fs::read(&samples).expect("there"), whole, "cut at {cut}");
+        drop(writer);
+    }
+    let (mut writer, _) = resume(&dir).expect("whole");
+    writer.append(&record("b")).expect("written");
+    assert_eq!(read(&dir).expect("valid").records.len(), 2);
+}
+
+#[test]
+fn a_bundle_has_one_writer() {
+    let place = Place::new();
+    let writer = place.create();
+    let refused = message(resume(writer.dir()), place.dir.path());
+    assert_eq!(refused, "D/2026-11-23-cpu-x: another run is using this bundle");
+    let dir = writer.dir().to_owned();
+    drop(writer);
+    assert!(resume(&dir).is_ok());
+}
+
+#[test]
+fn another_scenario_or_model_is_refused() {
+    let place = Place::new();
+    let dir = place.create().dir().to_owned();
+    let with = |scenario, model| message(Writer::resume(&dir, scenario, model, Redactor::default()), &dir);
+    assert_eq!(
+        with("other", "30de1"),
+        "D: cannot be resumed: the scenario's text has changed since; start a new run"
+    );
+    assert_eq!(
+        with("5ce0", "other"),
+        "D: cannot be resumed: the model file is another one now; start a new run"
+    );
+}
+
+#[test]
+fn errors_name_file_and_line() {
+    let place = Place::new();
+    let mut writer = place.create();
+    let dir = writer.dir().to_owned();
+    writer.append(&record("a")).expect("written");
+    let line = std::fs::read_to_string(dir.join("samples.jsonl")).expect("there");
+    let with_samples = |text: String| {
+        std::fs::write(dir.join("samples.jsonl"), text).expect("written");
+        message(read(&dir), &dir)
+    };
+    assert!(with_samples(format!("{line}{{}}\n")).starts_with("D/samples.jsonl:2: missing field `schema`"));
+    assert_eq!(with_samples(format!("{line}{line}")), "D/samples.jsonl:2: launch a is recorded twice");
+    let newer = line.replace("\"schema\":1", "\"schema\":2").replace("crashed", "exploded");
+    assert_eq!(
+        with_samples(newer),
+        "D/samples.jsonl: schema 2 is newer than this harness, which reads up to 1; use a newer one"
+    );
+    std::fs::write(dir.join("manifest.json"), "{\n\"schema\": 1,\n}").expect("written");
+    assert!(message(read(&dir), &dir).starts_with("D/manifest.json:3: "));
+    std::fs::remove_file(dir.join("manifest.json")).expect("there");
+    assert!(message(read(&dir), &dir).starts_with("D/manifest.json: No such file"));
+}

@@ -1,0 +1,168 @@
+//! Writing a bundle as the evidence comes: the manifest once, then a line for each launch, on disk before the next.
+
+use super::Manifest;
+use super::read::{Bundle, BundleError, read, read_samples};
+use crate::redact::Redactor;
+use crate::sample::{LaunchRecord, Outcome};
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+/// Bundles of one day, machine and scenario.
+const BUNDLES_MAX: u32 = 1000;
+
+/// An open bundle; only one writer can have it.
+#[derive(Debug)]
+pub struct Writer {
+    dir: PathBuf,
+    samples: File,
+    redactor: Redactor,
+    /// Locked for as long as it is open; the system unlocks it even if this process is killed.
+    _lock: File,
+}
+
+impl Writer {
+    /// Makes a new directory `<parent>/<id>` — with `-2`, `-3`, … if it is there already — and writes the manifest.
+    pub fn create(parent: &Path, mut manifest: Manifest, redactor: Redactor) -> Result<Writer, BundleError> {
+        std::fs::create_dir_all(parent).map_err(BundleError::io(parent))?;
+        let (dir, id) = new_dir(parent, &manifest.id)?;
+        let lock = lock(&dir)?;
+        let logs_dir = dir.join("logs");
+        std::fs::create_dir(&logs_dir).map_err(BundleError::io(&logs_dir))?;
+        manifest.id = id;
+        redact_manifest(&mut manifest, &redactor);
+        let path = dir.join("manifest.json");
+        let text = serde_json::to_string_pretty(&manifest).map_err(|e| BundleError::Content {
+            path: path.clone(),
+            line: None,
+            reason: e.to_string(),
+        })?;
+        write_atomically(&path, (text + "\n").as_bytes()).map_err(BundleError::io(&path))?;
+        let samples = open_samples(&dir)?;
+        Ok(Writer { dir, samples, redactor, _lock: lock })
+    }
+
+    /// Opens the bundle of a run that did not end, to go on with it. A torn last line is cut off. Refused if the
+    /// scenario or the model is another one by now.
+    pub fn resume(
+        dir: &Path,
+        scenario_sha256: &str,
+        model_sha256: &str,
+        redactor: Redactor,
+    ) -> Result<(Writer, Bundle), BundleError> {
+        let lock = lock(dir)?;
+        let bundle = read(dir)?;
+        let other = |reason: &str| BundleError::Other { path: dir.to_owned(), reason: reason.into() };
+        if bundle.manifest.scenario_sha256 != scenario_sha256 {
+            return Err(other("the scenario's text has changed since; start a new run"));
+        }
+        if bundle.manifest.model.sha256 != model_sha256 {
+            return Err(other("the model file is another one now; start a new run"));
+        }
+        let path = dir.join("samples.jsonl");
+        let (_, whole_bytes) = read_samples(&path)?;
+        let samples = open_samples(dir)?;
+        samples.set_len(whole_bytes).and_then(|()| samples.sync_all()).map_err(BundleError::io(&path))?;
+        Ok((Writer { dir: dir.to_owned(), samples, redactor, _lock: lock }, bundle))
+    }
+
+    /// Writes one launch; it is on the disk when this returns.
+    pub fn append(&mut self, record: &LaunchRecord) -> Result<(), BundleError> {
+        let path = self.dir.join("samples.jsonl");
+        let mut record = record.clone();
+        redact_record(&mut record, &self.redactor);
+        let line = serde_json::to_string(&record).map_err(|e| BundleError::Content {
+            path: path.clone(),
+            line: None,
+            reason: e.to_string(),
+        })?;
+        // One write, so that a kill leaves a torn line at most, never two interleaved ones.
+        self.samples
+            .write_all((line + "\n").as_bytes())
+            .and_then(|()| self.samples.sync_data())
+            .map_err(BundleError::io(&path))
+    }
+
+    /// The bundle's directory.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Where logs of launches go.
+    pub fn logs_dir(&self) -> PathBuf {
+        self.dir.join("logs")
+    }
+}
+
+fn new_dir(parent: &Path, id: &str) -> Result<(PathBuf, String), BundleError> {
+    for n in 1..=BUNDLES_MAX {
+        let id = if n == 1 { id.to_owned() } else { format!("{id}-{n}") };
+        let dir = parent.join(&id);
+        match std::fs::create_dir(&dir) {
+            Ok(()) => return Ok((dir, id)),
+            Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {}
+            Err(e) => return Err(BundleError::io(&dir)(e)),
+        }
+    }
+    let reason = format!("there are {BUNDLES_MAX} bundles with this name");
+    Err(BundleError::Content { path: parent.join(id), line: None, reason })
+}
+
+fn lock(dir: &Path) -> Result<File, BundleError> {
+    let path = dir.join(".lock");
+    let options = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
+    let file = options.map_err(BundleError::io(&path))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(BundleError::Locked { path: dir.to_owned() }),
+        Err(TryLockError::Error(e)) => Err(BundleError::io(&path)(e)),
+    }
+}
+
+fn open_samples(dir: &Path) -> Result<File, BundleError> {
+    let path = dir.join("samples.jsonl");
+    OpenOptions::new().create(true).append(true).open(&path).map_err(BundleError::io(&path))
+}
+
+/// Writes a file that is either whole or not there.
+fn write_atomically(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let dir = path.parent().unwrap_or(Path::new("."));
+    let mut file = tempfile::NamedTempFile::new_in(dir)?;
+    file.write_all(bytes)?;
+    file.as_file().sync_all()?;
+    let file = file.persist(path).map_err(|e| e.error)?;
+    // A temporary file is its owner's alone; a bundle is to be published.
+    let mut permissions = file.metadata()?.permissions();
+    std::os::unix::fs::PermissionsExt::set_mode(&mut permissions, 0o644);
+    file.set_permissions(permissions)?;
+    File::open(dir)?.sync_all()
+}
+
+fn redact_manifest(manifest: &mut Manifest, redactor: &Redactor) {
+    let redact = |text: &mut String| *text = redactor.text(text);
+    manifest.command.iter_mut().for_each(redact);
+    for framework in &mut manifest.frameworks {
+        if let Some(program) = &mut framework.program {
+            redact(&mut program.path);
+            redact(&mut program.build);
+        }
+        if let Some(unavailable) = &mut framework.unavailable {
+            redact(&mut unavailable.reason);
+        }
+    }
+    if let Some(reason) = &mut manifest.model.stand_in_reason {
+        redact(reason);
+    }
+}
+
+fn redact_record(record: &mut LaunchRecord, redactor: &Redactor) {
+    let redact = |text: &mut String| *text = redactor.text(text);
+    record.argv.iter_mut().for_each(redact);
+    match &mut record.outcome {
+        Outcome::Measured(measured) => redact(&mut measured.build),
+        Outcome::Failed { message, stderr_tail, .. } => {
+            redact(message);
+            redact(stderr_tail);
+        }
+    }
+}

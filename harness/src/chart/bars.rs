@@ -1,0 +1,147 @@
+//! Horizontal bars with intervals, in groups that share one axis.
+
+use super::Drawing;
+use super::canvas::{
+    Anchor, Axis, BODY, Canvas, Font, GRID, HEADING_HEIGHT, INK, MUTED, SMALL, STRONG, WIDTH, colour, fit,
+    picture, text_width, tint,
+};
+use super::threads_words;
+use crate::sample::Metric;
+use crate::stats::Estimate;
+use crate::summary::{CellSummary, NotRanked, Summary, WorkloadSummary};
+
+/// What a bar chart shows.
+pub(super) struct Bars<'a> {
+    /// Heading.
+    pub(super) title: &'a str,
+    /// The metric.
+    pub(super) metric: Metric,
+    /// Axis title, with the unit.
+    pub(super) axis: &'a str,
+    /// The unit.
+    pub(super) unit: &'a str,
+    /// How a value is written.
+    pub(super) show: fn(f64) -> String,
+}
+
+const BAR: i32 = 16;
+const PITCH: i32 = 28;
+const GROUP_TITLE: i32 = 26;
+const GROUP_GAP: i32 = 10;
+const AXIS_HEIGHT: i32 = 52;
+const VALUE_WIDTH: i32 = 80;
+
+impl Bars<'_> {
+    /// Draws one group for each thread count; `None` when there is no value to draw.
+    pub(super) fn draw(&self, summary: &Summary, workload: &WorkloadSummary) -> Option<Drawing> {
+        let estimates: Vec<Estimate> = workload.cells.iter().filter_map(|c| self.estimate(c)).collect();
+        if estimates.is_empty() {
+            return None;
+        }
+        let max =
+            estimates.iter().map(|e| e.interval.map_or(e.value, |i| i.hi.max(e.value))).fold(0.0, f64::max);
+        let n_groups = workload.threads.len() as i32;
+        let plot_height = n_groups * (GROUP_TITLE + GROUP_GAP + summary.rows.len() as i32 * PITCH);
+        let height = HEADING_HEIGHT + plot_height + AXIS_HEIGHT;
+        let left = label_width(summary);
+        let axis = Axis::from_zero(max, left, WIDTH - VALUE_WIDTH - 20, 5);
+        let alt = self.alt(summary, workload);
+        let subtitle =
+            format!("{}; medians over launches, 95% bootstrap intervals", workload_words(workload));
+        let svg = picture(height, self.title, &subtitle, &alt, |canvas| {
+            let bottom = HEADING_HEIGHT + plot_height;
+            draw_axis(canvas, &axis, bottom, self.axis);
+            let mut y = HEADING_HEIGHT;
+            for &threads in &workload.threads {
+                canvas.text((20, y + 10), &threads_words(threads), STRONG, Anchor::Left);
+                y += GROUP_TITLE;
+                for cell in workload.at(threads) {
+                    self.bar(canvas, summary, cell, &axis, y + PITCH / 2);
+                    y += PITCH;
+                }
+                y += GROUP_GAP;
+            }
+        });
+        Some(Drawing { alt, svg })
+    }
+
+    fn estimate(&self, cell: &CellSummary) -> Option<Estimate> {
+        if cell.gate_failed() { None } else { cell.estimate(self.metric) }
+    }
+
+    fn bar(&self, canvas: &Canvas, summary: &Summary, cell: &CellSummary, axis: &Axis, y: i32) {
+        draw_label(canvas, summary, cell.row, axis.at(0.0), y);
+        let Some(estimate) = self.estimate(cell) else {
+            let word = if cell.gate_failed() { "invalid: a gate failed" } else { "not measured" };
+            canvas.text((axis.at(0.0) + 8, y), word, SMALL, Anchor::Left);
+            return;
+        };
+        let requantized = matches!(cell.not_ranked, Some(NotRanked::Requantized(_)));
+        let fill = if requantized { tint(colour(cell.row)) } else { colour(cell.row) };
+        let end = axis.at(estimate.value).max(axis.at(0.0) + 1);
+        canvas.rect((axis.at(0.0), y - BAR / 2), (end, y + BAR / 2), fill);
+        let mut right = end;
+        if let Some(interval) = estimate.interval {
+            canvas.whisker_x(y, (axis.at(interval.lo), axis.at(interval.hi)), INK);
+            right = right.max(axis.at(interval.hi));
+        }
+        canvas.text((right + 9, y), &(self.show)(estimate.value), BODY, Anchor::Left);
+    }
+
+    fn alt(&self, summary: &Summary, workload: &WorkloadSummary) -> String {
+        let groups: Vec<String> = workload
+            .threads
+            .iter()
+            .map(|&threads| {
+                let values: Vec<String> = workload
+                    .at(threads)
+                    .filter_map(|c| Some((c, self.estimate(c)?)))
+                    .map(|(c, e)| format!("{} {}", summary.rows[c.row].name, (self.show)(e.value)))
+                    .collect();
+                format!("{}: {}", threads_words(threads), values.join(", "))
+            })
+            .collect();
+        format!("{} in {} on {}", self.title, self.unit, groups.join("; "))
+    }
+}
+
+/// "chat: 256 prompt + 64 generated tokens, context 320"
+pub(super) fn workload_words(workload: &WorkloadSummary) -> String {
+    let w = &workload.workload;
+    format!(
+        "{}: {} prompt + {} generated tokens, context {}",
+        fit(&w.name, 160, SMALL),
+        w.prompt_tokens,
+        w.generate_tokens,
+        w.context
+    )
+}
+
+/// Space for the rows' names, and the pixel where the plot starts.
+pub(super) fn label_width(summary: &Summary) -> i32 {
+    let widest = summary.rows.iter().map(|r| text_width(&r.name, row_font(r.is_subject))).max().unwrap_or(0);
+    20 + widest.min(220) + 10
+}
+
+/// A row's name, right-aligned before the plot.
+pub(super) fn draw_label(canvas: &Canvas, summary: &Summary, row: usize, x: i32, y: i32) {
+    let font = row_font(summary.rows[row].is_subject);
+    let name = fit(&summary.rows[row].name, 220, font);
+    canvas.text((x - 8, y), &name, font, Anchor::Right);
+}
+
+fn row_font(is_subject: bool) -> Font {
+    if is_subject { STRONG } else { BODY }
+}
+
+/// Grid lines, tick labels and the axis title below the plot.
+pub(super) fn draw_axis(canvas: &Canvas, axis: &Axis, bottom: i32, title: &str) {
+    let ticks = axis.ticks();
+    for (x, label) in &ticks {
+        canvas.line((*x, HEADING_HEIGHT), (*x, bottom), GRID, 1);
+        canvas.text((*x, bottom + 12), label, SMALL, Anchor::Middle);
+    }
+    canvas.line((axis.at(0.0), HEADING_HEIGHT), (axis.at(0.0), bottom), MUTED, 1);
+    let middle = (axis.at(0.0) + ticks.last().map_or(axis.at(0.0), |t| t.0)) / 2;
+    canvas.text((middle, bottom + 34), title, SMALL, Anchor::Middle);
+}

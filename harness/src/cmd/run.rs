@@ -1,0 +1,123 @@
+//! `harness run`: from a scenario to a report.
+
+mod frameworks;
+mod launching;
+mod loading;
+mod planning;
+mod progress;
+mod provenance;
+
+use crate::bundle::{self, Bundle};
+use crate::sample::Outcome;
+use anyhow::{Context, Result};
+use launching::Ended;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// Where bundles go.
+const RUNS_DIR: &str = "reports/runs";
+/// A wrong scenario, file or option.
+const EXIT_USAGE: u8 = 2;
+/// Finished, but at least one framework could not be measured.
+const EXIT_INCOMPLETE: u8 = 3;
+/// Interrupted; can be resumed.
+const EXIT_INTERRUPTED: u8 = 130;
+
+/// What to run, and how.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The scenario
+    scenario: PathBuf,
+    /// Measure these rows only, by label or framework id
+    #[arg(long, value_delimiter = ',', value_name = "ROW")]
+    only: Vec<String>,
+    /// Leave these rows out
+    #[arg(long, value_delimiter = ',', value_name = "ROW")]
+    skip: Vec<String>,
+    /// Install what is missing first
+    #[arg(long)]
+    setup: bool,
+    /// Instead of the scenario's number of blocks
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    blocks: Option<u32>,
+    /// Where to make the bundle's directory
+    #[arg(long, value_name = "DIR", default_value = RUNS_DIR)]
+    out: PathBuf,
+    /// Go on with the bundle of a run that did not end
+    #[arg(long, value_name = "BUNDLE", conflicts_with_all = ["only", "skip", "blocks", "out", "seed", "dry_run"])]
+    resume: Option<PathBuf>,
+    /// Show the plan, measure nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Instead of the scenario's seed
+    #[arg(long)]
+    seed: Option<u64>,
+}
+
+/// An error of the user's: exit code 2.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Usage(String);
+
+/// Runs the scenario.
+pub fn run(args: &Args) -> Result<ExitCode> {
+    match pipeline(args) {
+        Err(error) if error.is::<Usage>() => {
+            eprintln!("error: {error}");
+            Ok(ExitCode::from(EXIT_USAGE))
+        }
+        result => result,
+    }
+}
+
+fn pipeline(args: &Args) -> Result<ExitCode> {
+    let loaded = loading::load(args)?;
+    let planned = planning::plan(args, &loaded)?;
+    if args.dry_run {
+        planning::show(&planned);
+        return Ok(ExitCode::SUCCESS);
+    }
+    let (dir, ended) = launching::launch(args, &loaded, planned)?;
+    if ended == Ended::Interrupted {
+        eprintln!("interrupted; go on with: {}", resume_command(args, &dir));
+        return Ok(ExitCode::from(EXIT_INTERRUPTED));
+    }
+    let bundle = summarize(&dir)?;
+    report(&bundle)?;
+    Ok(exit_code(&bundle))
+}
+
+/// Reads the evidence back, as anybody could.
+fn summarize(dir: &Path) -> Result<Bundle> {
+    let bundle = bundle::read(dir)?;
+    bundle::write_samples_csv(&bundle)?;
+    Ok(bundle)
+}
+
+/// Writes the report and says where it is.
+fn report(bundle: &Bundle) -> Result<()> {
+    // SEAM: `cmd::report::write(bundle, &bundle.dir)` once branch `report` is merged.
+    let rendered = crate::report::render(&bundle.manifest, &bundle.records);
+    let path = bundle.dir.join("report.md");
+    std::fs::create_dir_all(bundle.dir.join("charts")).context("charts")?;
+    for (name, svg) in &rendered.charts {
+        std::fs::write(bundle.dir.join("charts").join(name), svg).with_context(|| name.clone())?;
+    }
+    std::fs::write(bundle.dir.join("summary.csv"), &rendered.summary_csv).context("summary.csv")?;
+    std::fs::write(&path, &rendered.markdown).with_context(|| path.display().to_string())?;
+    println!("{}", path.display());
+    Ok(())
+}
+
+fn exit_code(bundle: &Bundle) -> ExitCode {
+    let n_failed = bundle.records.iter().filter(|r| matches!(r.outcome, Outcome::Failed { .. })).count();
+    if n_failed > 0 {
+        eprintln!("{n_failed} launches could not be measured; the report says why");
+        return ExitCode::from(EXIT_INCOMPLETE);
+    }
+    ExitCode::SUCCESS
+}
+
+fn resume_command(args: &Args, dir: &Path) -> String {
+    format!("harness run {} --resume {}", args.scenario.display(), dir.display())
+}

@@ -1,0 +1,192 @@
+//! Carrying out the plan: each launch is recorded before the next begins.
+
+use super::Args;
+use super::frameworks::Row;
+use super::loading::Loaded;
+use super::planning::Planned;
+use super::progress::Progress;
+use super::provenance::now;
+use crate::bundle::{Manifest, Writer};
+use crate::framework::{Failure, LaunchRequest, LaunchSpec, ModelRef, describe, describe_cross_check};
+use crate::launch::{Launcher, free_port};
+use crate::plan::PlannedLaunch;
+use crate::prompts::{prompts, verification_prompt};
+use crate::protocol::Verify;
+use crate::sample::{LaunchRecord, Outcome, Role, SAMPLE_SCHEMA};
+use crate::scenario::{CROSS_CHECK_FRAMEWORK, Scenario};
+use anyhow::{Context, Result};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+/// Tokens of the verification prompt, where the contexts have room for them.
+const VERIFY_PROMPT_TOKENS: u32 = 32;
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ended {
+    Complete,
+    Interrupted,
+}
+
+/// Makes or reopens the bundle and carries out what remains of the plan. Returns the bundle's directory.
+pub(super) fn launch(args: &Args, loaded: &Loaded, planned: Planned) -> Result<(PathBuf, Ended)> {
+    let interrupted = catch_signals()?;
+    let Planned { manifest, remaining } = planned;
+    let redactor = loaded.redactor.clone();
+    let (mut writer, finished) = match &args.resume {
+        Some(dir) => {
+            let resumed =
+                Writer::resume(dir, &loaded.scenario_sha256, &loaded.model.sha256, redactor.clone());
+            let (writer, bundle) = resumed?;
+            (writer, bundle.finished())
+        }
+        None => (Writer::create(&args.out, manifest.clone(), redactor.clone())?, Default::default()),
+    };
+    for record in unavailable_records(&manifest) {
+        if !finished.contains(&record.launch_id) {
+            writer.append(&record)?;
+        }
+    }
+    let launcher = Launcher {
+        shim: std::env::current_exe().ok(),
+        logs_dir: writer.logs_dir(),
+        timeout: Duration::from_secs(loaded.scenario.launch_timeout_s.into()),
+        interrupted,
+        redactor,
+    };
+    let mut progress = Progress::new(remaining.len());
+    for planned in &remaining {
+        progress.begin(&planned.launch_id);
+        let Some(record) = one(&launcher, loaded, planned)? else {
+            return Ok((writer.dir().to_owned(), Ended::Interrupted));
+        };
+        writer.append(&record)?;
+        progress.end(&record);
+    }
+    Ok((writer.dir().to_owned(), Ended::Complete))
+}
+
+/// The first signal asks the run to stop; a second one ends it at once.
+fn catch_signals() -> Result<Arc<AtomicBool>> {
+    let interrupted = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        let code = i32::from(super::EXIT_INTERRUPTED);
+        signal_hook::flag::register_conditional_shutdown(signal, code, interrupted.clone())?;
+        signal_hook::flag::register(signal, interrupted.clone())?;
+    }
+    Ok(interrupted)
+}
+
+/// Carries out one launch; `None` if the run was interrupted.
+fn one(launcher: &Launcher, loaded: &Loaded, planned: &PlannedLaunch) -> Result<Option<LaunchRecord>> {
+    let started_at = now();
+    let (argv, wall_ns, outcome) = match spec(loaded, planned)? {
+        Ok(spec) => match launcher.launch(&planned.launch_id, planned.cell.threads, &spec) {
+            Ok(launched) => (spec.argv, launched.wall_ns, launched.outcome),
+            Err(_) => return Ok(None),
+        },
+        Err(failure) => (Vec::new(), 0, failed(failure)),
+    };
+    Ok(Some(LaunchRecord {
+        schema: SAMPLE_SCHEMA,
+        launch_id: planned.launch_id.clone(),
+        block: planned.block,
+        position: planned.position,
+        role: planned.role,
+        framework: planned.cell.framework.clone(),
+        workload: planned.cell.workload.clone(),
+        threads: planned.cell.threads,
+        started_at,
+        wall_ns,
+        argv,
+        outcome,
+    }))
+}
+
+fn failed(failure: Failure) -> Outcome {
+    Outcome::Failed { kind: failure.kind, message: failure.message, stderr_tail: String::new() }
+}
+
+/// Describes one launch.
+fn spec(loaded: &Loaded, planned: &PlannedLaunch) -> Result<Result<LaunchSpec, Failure>> {
+    let scenario = &loaded.scenario;
+    let row = row_of(loaded, planned).with_context(|| format!("{}: no such row", planned.launch_id))?;
+    let entry = loaded.registry.get(&row.record.id).with_context(|| row.record.id.clone())?;
+    let workload = scenario.workload(&planned.cell.workload).context("a workload of the plan")?;
+    let n_requests = scenario.repetitions + u32::from(scenario.cold_generate > 0);
+    let version = row.record.program.as_ref().map(|p| p.version.as_str()).filter(|v| !v.is_empty());
+    let harness = std::env::current_exe().context("the path of this program")?;
+    let request = LaunchRequest {
+        entry,
+        options: row.options.clone(),
+        program: row.program.as_deref(),
+        program_version: version,
+        harness: &harness,
+        model: ModelRef { path: &loaded.model.path, sha256: &loaded.model.sha256 },
+        launch_id: &planned.launch_id,
+        workload,
+        threads: planned.cell.threads,
+        batch: scenario.batch,
+        kv_type: &scenario.kv_type,
+        cold_generate: scenario.cold_generate,
+        prompts: &prompts(loaded.seed, workload, n_requests, loaded.vocab_size),
+        verify: verify(scenario, planned, loaded),
+        port: free_port().context("no free port")?,
+    };
+    Ok(match planned.role {
+        Role::Measure => describe(&request),
+        Role::CrossCheck => describe_cross_check(&request),
+    })
+}
+
+fn row_of<'a>(loaded: &'a Loaded, planned: &PlannedLaunch) -> Option<&'a Row> {
+    loaded.rows.iter().find(|row| match planned.role {
+        Role::Measure => row.record.label == planned.cell.framework,
+        Role::CrossCheck => row.record.id == CROSS_CHECK_FRAMEWORK && row.is_available(),
+    })
+}
+
+/// Verification once for each cell, in the first block: it costs time, and a program computes the same every time.
+fn verify(scenario: &Scenario, planned: &PlannedLaunch, loaded: &Loaded) -> Option<Verify> {
+    if scenario.verify_tokens == 0 || planned.block > 0 {
+        return None;
+    }
+    let room = scenario.workloads.iter().map(|w| w.context.saturating_sub(scenario.verify_tokens)).min()?;
+    let n_prompt = room.clamp(1, VERIFY_PROMPT_TOKENS);
+    let prompt = verification_prompt(loaded.seed, n_prompt, loaded.vocab_size);
+    Some(Verify { prompt, n_tokens: scenario.verify_tokens, top_k: 0 })
+}
+
+/// A row that cannot be measured here gets one failed launch for each of its cells, in block 0, after the plan's.
+fn unavailable_records(manifest: &Manifest) -> Vec<LaunchRecord> {
+    let mut records = Vec::new();
+    let scenario = &manifest.scenario;
+    for framework in &manifest.frameworks {
+        let Some(unavailable) = &framework.unavailable else { continue };
+        let cells = scenario.workloads.iter().flat_map(|w| scenario.threads.iter().map(move |&t| (w, t)));
+        for (workload, threads) in cells {
+            records.push(LaunchRecord {
+                schema: SAMPLE_SCHEMA,
+                launch_id: format!("b00-{}-{}-t{threads}", framework.label, workload.name),
+                block: 0,
+                position: (manifest.plan.launches.len() + records.len()) as u32,
+                role: Role::Measure,
+                framework: framework.label.clone(),
+                workload: workload.name.clone(),
+                threads,
+                started_at: manifest.created_at.clone(),
+                wall_ns: 0,
+                argv: Vec::new(),
+                outcome: Outcome::Failed {
+                    kind: unavailable.kind,
+                    message: unavailable.reason.clone(),
+                    stderr_tail: String::new(),
+                },
+            });
+        }
+    }
+    records
+}

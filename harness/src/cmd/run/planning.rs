@@ -1,0 +1,90 @@
+//! The plan of a run, its manifest, and what of it is still to be done.
+
+use super::loading::Loaded;
+use super::provenance::{harness_commit, now};
+use super::{Args, Usage};
+use crate::bundle::{BUNDLE_SCHEMA, Manifest, ModelRecord};
+use crate::machine::slug;
+use crate::plan::{Plan, PlannedLaunch};
+use anyhow::Result;
+
+/// What a run is going to do.
+pub(super) struct Planned {
+    pub(super) manifest: Manifest,
+    /// In order.
+    pub(super) remaining: Vec<PlannedLaunch>,
+}
+
+pub(super) fn plan(args: &Args, loaded: &Loaded) -> Result<Planned> {
+    if let (Some(bundle), Some(dir)) = (&loaded.resumed, &args.resume) {
+        let manifest = bundle.manifest.clone();
+        check_same_programs(&manifest, loaded)
+            .map_err(|why| Usage(format!("{}: cannot be resumed: {why}", dir.display())))?;
+        let remaining = manifest.plan.remaining(&bundle.finished()).into_iter().cloned().collect();
+        return Ok(Planned { manifest, remaining });
+    }
+    let labels: Vec<&str> =
+        loaded.rows.iter().filter(|r| r.is_available()).map(|r| r.record.label.as_str()).collect();
+    let plan = Plan::build(&loaded.scenario, &labels, loaded.seed);
+    let remaining = plan.launches.clone();
+    Ok(Planned { manifest: manifest(loaded, plan), remaining })
+}
+
+fn manifest(loaded: &Loaded, plan: Plan) -> Manifest {
+    let created_at = now();
+    let date = created_at.split('T').next().unwrap_or_default();
+    let model = &loaded.model;
+    Manifest {
+        schema: BUNDLE_SCHEMA,
+        id: format!("{date}-{}-{}", loaded.machine.label, slug(&loaded.scenario.name)),
+        command: std::env::args().collect(),
+        harness_version: env!("CARGO_PKG_VERSION").into(),
+        harness_commit: harness_commit(),
+        scenario_text: loaded.scenario_text.clone(),
+        scenario_sha256: loaded.scenario_sha256.clone(),
+        scenario: loaded.scenario.clone(),
+        machine: loaded.machine.clone(),
+        model: ModelRecord {
+            name: model.name.clone(),
+            quantization: model.quantization.clone(),
+            file_name: model.file_name.clone(),
+            bytes: model.bytes,
+            sha256: model.sha256.clone(),
+            stand_in_reason: model.stand_in_reason.clone(),
+        },
+        frameworks: loaded.rows.iter().map(|row| row.record.clone()).collect(),
+        seed: loaded.seed,
+        created_at,
+        plan,
+    }
+}
+
+/// A bundle is one measurement: its programs must be those that it began with.
+fn check_same_programs(manifest: &Manifest, loaded: &Loaded) -> Result<(), String> {
+    for then in &manifest.frameworks {
+        let now = loaded.rows.iter().find(|row| row.record.label == then.label);
+        let hash_now = now.and_then(|row| row.record.program.as_ref()).map(|p| &p.sha256);
+        match then.program.as_ref().map(|p| &p.sha256) {
+            Some(_) if hash_now.is_none() => return Err(format!("{} is not here any more", then.label)),
+            Some(hash_then) if hash_now != Some(hash_then) => {
+                return Err(format!("the program of {} is another one now; start a new run", then.label));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Prints the plan.
+pub(super) fn show(planned: &Planned) {
+    for framework in &planned.manifest.frameworks {
+        match &framework.unavailable {
+            Some(unavailable) => println!("{}: cannot be measured: {}", framework.label, unavailable.reason),
+            None => println!("{}: {}", framework.label, framework.display_name),
+        }
+    }
+    for launch in &planned.remaining {
+        println!("{}", launch.launch_id);
+    }
+    println!("{} launches", planned.remaining.len());
+}

@@ -1,0 +1,231 @@
+//! One child process in a group of its own.
+
+use super::lines::{Line, Log, read_lines, spawn_drain};
+use super::{Limits, Stop, TICK};
+use crate::framework::{Failure, LaunchSpec};
+use crate::sample::FailureKind;
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
+use std::io::Write;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// How long a child that has nothing more to do may take to exit.
+const EXIT_GRACE: Duration = Duration::from_secs(2);
+
+/// Which of the child's streams the launcher talks on; stdout goes to the log where it does not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pipes {
+    Both,
+    Stdout,
+    None,
+}
+
+/// A running child; dropped, its whole group is killed.
+pub(super) struct ChildProcess {
+    child: Child,
+    /// Lines of stdout as they come; disconnected at its end.
+    stdout: Option<Receiver<Line>>,
+    /// Dropped to close stdin.
+    stdin_hold: Option<Sender<()>>,
+    stdin_writer: Option<JoinHandle<()>>,
+    drain: Option<JoinHandle<String>>,
+    is_ended: bool,
+}
+
+impl ChildProcess {
+    pub(super) fn spawn(
+        spec: &LaunchSpec,
+        shim: Option<&Path>,
+        pipes: Pipes,
+        log: Log,
+    ) -> Result<ChildProcess, Failure> {
+        let failed = |what: &str, error: std::io::Error| {
+            Failure::new(FailureKind::Spawn, format!("cannot start {what}: {error}"))
+        };
+        let program = spec.argv.first().map_or("", String::as_str);
+        if shim.is_some() && program.contains('/') && !Path::new(program).is_file() {
+            return Err(Failure::new(FailureKind::Missing, format!("{program}: no such file")));
+        }
+        let mut command = match shim {
+            Some(shim) => {
+                let mut command = Command::new(shim);
+                command.args(["launch-child", &std::process::id().to_string(), "--"]).args(&spec.argv);
+                command
+            }
+            None => {
+                let mut command = Command::new(program);
+                command.args(spec.argv.get(1..).unwrap_or_default());
+                command
+            }
+        };
+        let (stderr_reader, stderr) = std::io::pipe().map_err(|e| failed("a pipe", e))?;
+        command.envs(&spec.env).process_group(0);
+        command.stdin(if pipes == Pipes::Both { Stdio::piped() } else { Stdio::null() });
+        if pipes == Pipes::None {
+            command.stdout(stderr.try_clone().map_err(|e| failed("a pipe", e))?);
+        } else {
+            command.stdout(Stdio::piped());
+        }
+        command.stderr(stderr);
+        let mut child = command.spawn().map_err(|e| failed(program, e))?;
+        drop(command); // closes this end of the stderr pipe
+        Ok(ChildProcess {
+            stdout: child.stdout.take().map(read_lines),
+            child,
+            stdin_hold: None,
+            stdin_writer: None,
+            drain: Some(spawn_drain(stderr_reader, log)),
+            is_ended: false,
+        })
+    }
+
+    pub(super) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Writes `text` to stdin, from a thread because the child may not read, and keeps stdin open.
+    pub(super) fn send(&mut self, text: String) {
+        let Some(mut stdin) = self.child.stdin.take() else { return };
+        let (hold, released) = channel();
+        self.stdin_hold = Some(hold);
+        self.stdin_writer = Some(std::thread::spawn(move || {
+            if stdin.write_all(text.as_bytes()).and_then(|()| stdin.flush()).is_ok() {
+                let _ = released.recv(); // ends when the sender is dropped
+            }
+        }));
+    }
+
+    /// The next line of stdout, `None` at its end.
+    pub(super) fn next_line(&mut self, limits: &Limits, waiting_for: &str) -> Result<Option<Line>, Stop> {
+        let Some(stdout) = &self.stdout else { return Ok(None) };
+        loop {
+            limits.check(waiting_for)?;
+            match stdout.recv_timeout(TICK.min(limits.left())) {
+                Ok(line) => return Ok(Some(line)),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return Ok(None),
+            }
+        }
+    }
+
+    /// Whether the process has ended; it is not reaped yet, so its group id stays its own.
+    pub(super) fn has_exited(&self) -> bool {
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
+        match self.group() {
+            Some(pid) => !matches!(waitid(WaitId::Pid(pid), options), Ok(None)),
+            None => true,
+        }
+    }
+
+    /// Waits for the end of the process; `false` if it takes longer than `limit`.
+    pub(super) fn wait_exit(&self, limit: Duration) -> bool {
+        let start = Instant::now();
+        while !self.has_exited() {
+            if start.elapsed() >= limit {
+                return false;
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        true
+    }
+
+    /// The failure of a child that ended, or closed its stdout, when `due` was due.
+    pub(super) fn ended_early(&mut self, due: &str) -> Failure {
+        if !self.wait_exit(EXIT_GRACE) {
+            return Failure::garbage(format!("closed its output before {due}"));
+        }
+        self.kill_group();
+        let how = match self.child.wait() {
+            Ok(status) => describe_exit(status),
+            Err(error) => format!("ended, how is not known ({error})"),
+        };
+        self.is_ended = true;
+        Failure::new(FailureKind::Crashed, format!("{how} before {due}"))
+    }
+
+    /// The exit status of a child that ran to its end within `limits`.
+    pub(super) fn wait(&mut self, limits: &Limits) -> Result<ExitStatus, Stop> {
+        while !self.wait_exit(TICK) {
+            limits.check("its exit")?;
+        }
+        self.kill_group();
+        self.is_ended = true;
+        self.child.wait().map_err(|e| Failure::new(FailureKind::Crashed, e.to_string()).into())
+    }
+
+    /// Closes stdin and lets the child exit by itself, for a while.
+    pub(super) fn let_go(&mut self) {
+        self.stdin_hold = None;
+        self.wait_exit(EXIT_GRACE);
+    }
+
+    /// Ends the whole group and returns the last lines of stderr.
+    pub(super) fn end(mut self) -> String {
+        self.finish();
+        match self.drain.take().map(JoinHandle::join) {
+            Some(Ok(tail)) => tail,
+            _ => String::new(),
+        }
+    }
+
+    fn finish(&mut self) {
+        if !self.is_ended {
+            self.kill_group();
+            let _ = self.child.wait();
+            self.is_ended = true;
+        }
+        self.stdin_hold = None;
+        self.stdout = None;
+        if let Some(writer) = self.stdin_writer.take() {
+            let _ = writer.join();
+        }
+    }
+
+    fn group(&self) -> Option<Pid> {
+        i32::try_from(self.child.id()).ok().and_then(Pid::from_raw)
+    }
+
+    /// Must not be called after the child was reaped: its id could be another's by then.
+    fn kill_group(&self) {
+        if let Some(pid) = self.group() {
+            kill_group(pid);
+        }
+    }
+}
+
+impl Drop for ChildProcess {
+    fn drop(&mut self) {
+        self.finish();
+    }
+}
+
+/// Kills a process group. That it is gone already is fine.
+pub(super) fn kill_group(pid: Pid) {
+    let _ = kill_process_group(pid, Signal::KILL);
+}
+
+/// How a process ended, for a person, with the remedy where there is one.
+pub(super) fn describe_exit(status: ExitStatus) -> String {
+    if let Some(code) = status.code() {
+        return format!("ended with exit code {code}");
+    }
+    let Some(number) = status.signal() else { return "ended".into() };
+    let names = [
+        (Signal::ILL, "SIGILL: it was built for another processor"),
+        (Signal::ABORT, "SIGABRT"),
+        (Signal::BUS, "SIGBUS"),
+        (Signal::FPE, "SIGFPE"),
+        (Signal::KILL, "SIGKILL: out of memory, or killed by hand"),
+        (Signal::SEGV, "SIGSEGV"),
+        (Signal::PIPE, "SIGPIPE"),
+        (Signal::TERM, "SIGTERM"),
+    ];
+    match names.iter().find(|(signal, _)| signal.as_raw() == number) {
+        Some((_, name)) => format!("was ended by signal {number} ({name})"),
+        None => format!("was ended by signal {number}"),
+    }
+}

@@ -1,0 +1,175 @@
+//! The launcher: the only owner of child processes, sockets, timeouts and memory sampling.
+//!
+//! Every launch is one child in a process group of its own, killed as a group when the launch ends, times out, is
+//! interrupted or the launcher is dropped. Whatever goes wrong becomes a failed outcome, never an abort.
+//!
+//! Clocks. `load_ns` runs on the launcher's monotonic clock from just before the spawn until the runner's `ready`
+//! line (or the server's first healthy answer, polled every [`server::HEALTH_POLL`]) was read. The cold first token
+//! of a server is stamped on the same clock; that of a runner is `load_ns` plus the runner's own time of its first
+//! token, because its first request starts right at `ready`. Runners that simulate (see
+//! [`crate::framework::registry::Entry::self_reported_load`]) report their load themselves.
+
+mod batch;
+mod child;
+mod lines;
+mod memory;
+mod runner;
+mod server;
+
+use crate::framework::gates::{Expected, check_lengths, gates};
+use crate::framework::{Conversation, Failure, LaunchSpec};
+use crate::redact::Redactor;
+use crate::sample::{FailureKind, Measured, Outcome};
+use child::{ChildProcess, Pipes};
+pub use server::free_port;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// How often a wait looks at the interrupt flag and the deadline.
+const TICK: Duration = Duration::from_millis(25);
+
+/// Carries out launches, one after the other.
+#[derive(Debug, Clone)]
+pub struct Launcher {
+    /// `harness` itself, put between so that children die with it: see `cmd/child.rs`. `None`: started directly.
+    pub shim: Option<PathBuf>,
+    /// Where each launch's stderr goes, as `<launch id>.log`.
+    pub logs_dir: PathBuf,
+    /// Limit for one launch, from start to end.
+    pub timeout: Duration,
+    /// Set when the run shall stop.
+    pub interrupted: Arc<AtomicBool>,
+    /// Applied to what goes into logs and messages.
+    pub redactor: Redactor,
+}
+
+/// A launch, carried out.
+#[derive(Debug, Clone)]
+pub struct Launched {
+    /// Wall time of the whole launch.
+    pub wall_ns: u64,
+    /// What came of it.
+    pub outcome: Outcome,
+}
+
+/// The run was interrupted; the launch in flight was killed and counts for nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("interrupted")]
+pub struct Interrupted;
+
+impl Launcher {
+    /// Starts what `spec` describes, talks to it, and ends it.
+    pub fn launch(&self, launch_id: &str, threads: u32, spec: &LaunchSpec) -> Result<Launched, Interrupted> {
+        let started = Instant::now();
+        let limits = Limits {
+            deadline: started + self.timeout,
+            timeout: self.timeout,
+            interrupted: &self.interrupted,
+        };
+        let log_path = self.logs_dir.join(format!("{launch_id}.log"));
+        let mut stderr_tail = String::new();
+        let result = self.talk(spec, &limits, started, log_path, &mut stderr_tail);
+        let expected = Expected::of(&spec.conversation, threads);
+        let outcome = match result.and_then(|measured| Ok(accept(&expected, measured)?)) {
+            Ok(measured) => Outcome::Measured(Box::new(measured)),
+            Err(Stop::Interrupted) => return Err(Interrupted),
+            Err(Stop::Failed(failure)) => Outcome::Failed {
+                kind: failure.kind,
+                message: self.redactor.text(&failure.message),
+                stderr_tail,
+            },
+        };
+        Ok(Launched { wall_ns: elapsed_ns(started), outcome })
+    }
+
+    fn talk(
+        &self,
+        spec: &LaunchSpec,
+        limits: &Limits,
+        started: Instant,
+        log_path: PathBuf,
+        stderr_tail: &mut String,
+    ) -> Result<Measured, Stop> {
+        limits.check("its start")?;
+        let pipes = match spec.conversation {
+            Conversation::Runner { .. } => Pipes::Both,
+            Conversation::Batch { .. } => Pipes::Stdout,
+            Conversation::Server(_) => Pipes::None,
+        };
+        let log = lines::Log { path: log_path, redactor: self.redactor.clone() };
+        let mut child = ChildProcess::spawn(spec, self.shim.as_deref(), pipes, log)?;
+        let result = match &spec.conversation {
+            Conversation::Runner { job, self_reported_load } => {
+                runner::talk(job, *self_reported_load, &mut child, limits, started)
+            }
+            Conversation::Server(talk) => server::talk(talk, &mut child, limits, started),
+            Conversation::Batch { parse, weights_class } => {
+                batch::talk(*parse, *weights_class, &mut child, limits)
+            }
+        };
+        *stderr_tail = child.end();
+        result
+    }
+}
+
+/// Gates, or the refusal of a launch with the wrong number of tokens.
+fn accept(expected: &Expected, mut measured: Measured) -> Result<Measured, Failure> {
+    check_lengths(expected, &measured)?;
+    measured.gates = gates(expected, &measured);
+    Ok(measured)
+}
+
+/// Why a conversation ended before its end.
+#[derive(Debug)]
+enum Stop {
+    /// The run is to stop.
+    Interrupted,
+    /// The launch failed.
+    Failed(Failure),
+}
+
+impl From<Failure> for Stop {
+    fn from(failure: Failure) -> Stop {
+        Stop::Failed(failure)
+    }
+}
+
+/// When a launch has to end.
+struct Limits<'a> {
+    deadline: Instant,
+    timeout: Duration,
+    interrupted: &'a AtomicBool,
+}
+
+impl Limits<'_> {
+    /// Stops at the deadline or at an interrupt; `waiting_for` says what was due.
+    fn check(&self, waiting_for: &str) -> Result<(), Stop> {
+        if self.interrupted.load(Ordering::Relaxed) {
+            return Err(Stop::Interrupted);
+        }
+        if Instant::now() >= self.deadline {
+            let seconds = self.timeout.as_secs_f64();
+            let message = format!("no end within {seconds} s, waiting for {waiting_for}");
+            return Err(Failure::new(FailureKind::TimedOut, message).into());
+        }
+        Ok(())
+    }
+
+    /// Time left.
+    fn left(&self) -> Duration {
+        self.deadline.saturating_duration_since(Instant::now())
+    }
+}
+
+fn elapsed_ns(since: Instant) -> u64 {
+    ns(since.elapsed())
+}
+
+fn ns(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(all(test, unix))]
+mod tests;

@@ -1,0 +1,55 @@
+//! The report in Markdown: templates hold the words, this module the figures. Pure: the same bundle, the same bytes.
+
+mod facts;
+mod method;
+mod tables;
+mod text;
+mod view;
+
+use crate::bundle::Manifest;
+use crate::chart::{Chart, charts};
+use crate::sample::LaunchRecord;
+use crate::summary::{summarize, to_csv};
+use tera::{Context, Tera};
+
+/// A report and what belongs to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rendered {
+    /// `report.md`; it refers to the charts as `charts/<name>`.
+    pub markdown: String,
+    /// File name and SVG of each chart.
+    pub charts: Vec<(String, String)>,
+    /// `summary.csv`
+    pub summary_csv: String,
+}
+
+const TEMPLATES: [(&str, &str); 8] = [
+    ("report.md.tera", include_str!("../templates/report.md.tera")),
+    ("facts.md.tera", include_str!("../templates/facts.md.tera")),
+    ("summary.md.tera", include_str!("../templates/summary.md.tera")),
+    ("platform.md.tera", include_str!("../templates/platform.md.tera")),
+    ("efficiency.md.tera", include_str!("../templates/efficiency.md.tera")),
+    ("memory.md.tera", include_str!("../templates/memory.md.tera")),
+    ("evidence.md.tera", include_str!("../templates/evidence.md.tera")),
+    ("methodology.md.tera", include_str!("../templates/methodology.md.tera")),
+];
+
+/// Renders the report of one bundle.
+pub fn render(manifest: &Manifest, records: &[LaunchRecord]) -> Rendered {
+    let summary = summarize(manifest, records);
+    let charts = charts(&summary);
+    let view = view::view(manifest, records, &summary, &charts);
+    let mut tera = Tera::default();
+    tera.add_raw_templates(TEMPLATES).expect("the templates are part of the program and parse");
+    let context = Context::from_serialize(&view).expect("the view is a map of plain values");
+    let markdown =
+        tera.render("report.md.tera", &context).expect("the templates name only what the view holds");
+    Rendered {
+        markdown: text::tidy(&markdown),
+        charts: charts.into_iter().map(|Chart { file_name, svg, .. }| (file_name, svg)).collect(),
+        summary_csv: to_csv(&summary),
+    }
+}
+
+#[cfg(test)]
+mod tests;

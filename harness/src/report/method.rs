@@ -1,0 +1,166 @@
+//! The methodology section: everything needed to repeat the run.
+
+use super::tables::Cells;
+use super::text::{code, fence, md, shell};
+use crate::bundle::{FrameworkRecord, Manifest};
+use crate::sample::{LaunchRecord, Outcome, Role};
+use crate::stats::{EXACT_FLIPS_MAX, RESAMPLES};
+use crate::summary::Summary;
+use crate::units::{bytes_to_mb, fixed, show};
+use crate::verdict::BLOCKS_TO_RANK;
+use serde::Serialize;
+
+/// What the methodology templates see.
+#[derive(Debug, Serialize)]
+pub(super) struct Method {
+    bundle: String,
+    created_at: String,
+    command: String,
+    harness_version: String,
+    harness_commit: Option<String>,
+    seed: u64,
+    blocks: u32,
+    repetitions: u32,
+    cold_generate: u32,
+    verify_tokens: u32,
+    kv_type: String,
+    batch: u32,
+    timeout_s: u32,
+    margin_percent: String,
+    blocks_to_rank: usize,
+    resamples: usize,
+    exact_flips_max: usize,
+    n_launches: usize,
+    n_failed: usize,
+    n_cross_checks: usize,
+    machine: Vec<Cells>,
+    programs: Vec<Cells>,
+    plan: String,
+    plan_fence: String,
+    scenario_text: String,
+    scenario_fence: String,
+    scenario_sha256: String,
+    is_engine_ours: bool,
+}
+
+/// Id of the engine that is developed together with this harness.
+const OUR_ENGINE_ID: &str = "engine";
+
+pub(super) fn method(manifest: &Manifest, records: &[LaunchRecord], summary: &Summary) -> Method {
+    let scenario = &manifest.scenario;
+    let measured = records.iter().filter(|r| r.role == Role::Measure);
+    let is_failed = |r: &&LaunchRecord| matches!(r.outcome, Outcome::Failed { .. });
+    let plan = plan(manifest);
+    Method {
+        bundle: md(&manifest.id),
+        created_at: md(&manifest.created_at),
+        command: shell(&manifest.command),
+        harness_version: md(&manifest.harness_version),
+        harness_commit: manifest.harness_commit.as_deref().map(md),
+        seed: manifest.seed,
+        blocks: scenario.blocks,
+        repetitions: scenario.repetitions,
+        cold_generate: scenario.cold_generate,
+        verify_tokens: scenario.verify_tokens,
+        kv_type: md(&scenario.kv_type),
+        batch: scenario.batch,
+        timeout_s: scenario.launch_timeout_s,
+        margin_percent: trimmed(scenario.equivalence_margin * 100.0),
+        blocks_to_rank: BLOCKS_TO_RANK,
+        resamples: RESAMPLES,
+        exact_flips_max: EXACT_FLIPS_MAX,
+        n_launches: measured.clone().count(),
+        n_failed: measured.filter(is_failed).count(),
+        n_cross_checks: records.iter().filter(|r| r.role == Role::CrossCheck).count(),
+        machine: machine(manifest),
+        programs: manifest.frameworks.iter().map(|f| program(f, records, summary)).collect(),
+        plan_fence: fence(&plan),
+        plan,
+        scenario_fence: fence(&manifest.scenario_text),
+        scenario_text: manifest.scenario_text.trim_end().to_owned(),
+        scenario_sha256: md(&manifest.scenario_sha256),
+        is_engine_ours: scenario
+            .frameworks
+            .iter()
+            .any(|f| f.id == OUR_ENGINE_ID && f.label == scenario.subject),
+    }
+}
+
+/// One line for each block: what was launched, in order.
+fn plan(manifest: &Manifest) -> String {
+    let mut lines: Vec<String> = Vec::new();
+    let mut last = None;
+    for launch in &manifest.plan.launches {
+        let cell = &launch.cell;
+        let note = if launch.role == Role::CrossCheck { " (cross-check)" } else { "" };
+        let name = match manifest.scenario.workloads.len() {
+            1 => format!("{} t{}{note}", cell.framework, cell.threads),
+            _ => format!("{} {} t{}{note}", cell.framework, cell.workload, cell.threads),
+        };
+        let name: String = name.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+        if last == Some(launch.block) {
+            let line = lines.last_mut().expect("a block that was seen has a line");
+            line.push_str(", ");
+            line.push_str(&name);
+        } else {
+            lines.push(format!("block {}: {name}", launch.block));
+            last = Some(launch.block);
+        }
+    }
+    lines.join("\n")
+}
+
+fn machine(manifest: &Manifest) -> Vec<Cells> {
+    const UNTOLD: &str = "unavailable";
+    let m = &manifest.machine;
+    let told = |text: &Option<String>| text.as_deref().map_or(UNTOLD.to_owned(), md);
+    let caches: Vec<String> =
+        m.caches.iter().map(|(name, bytes)| format!("{} {} KiB", md(name), bytes / 1024)).collect();
+    let list = |items: Vec<String>| if items.is_empty() { UNTOLD.to_owned() } else { items.join(", ") };
+    let rows = [
+        ("CPU", format!("{} ({}), {} cores, {} logical", md(&m.cpu), md(&m.arch), m.cores, m.logical)),
+        ("Instruction sets", list(m.isa.iter().map(|i| md(i)).collect())),
+        (
+            "Clock, as the system gives it",
+            m.nominal_ghz.map_or(UNTOLD.to_owned(), |g| format!("{} GHz", fixed(g, 2))),
+        ),
+        ("Governor", told(&m.governor)),
+        ("Caches", list(caches)),
+        ("Memory", format!("{} MB", fixed(bytes_to_mb(m.memory_bytes), 0))),
+        ("NUMA nodes", m.numa_nodes.map_or(UNTOLD.to_owned(), |n| n.to_string())),
+        ("Transparent huge pages", told(&m.transparent_huge_pages)),
+        ("Kernel, system", format!("{}; {}", md(&m.kernel), md(&m.os))),
+        ("Hypervisor", m.hypervisor.as_deref().map_or("none seen".to_owned(), md)),
+        ("Container limits", m.container_limits.as_deref().map_or("none seen".to_owned(), md)),
+        ("Load average at the start", m.load_average.map_or(UNTOLD.to_owned(), show)),
+        ("Machine id", md(&m.id)),
+    ];
+    rows.into_iter().map(|(what, value)| Cells::from([("what", what.to_owned()), ("value", value)])).collect()
+}
+
+/// A framework as it was found, and what its launches said of themselves.
+fn program(framework: &FrameworkRecord, records: &[LaunchRecord], summary: &Summary) -> Cells {
+    let found = framework.program.as_ref();
+    let row = summary.rows.iter().find(|r| r.label == framework.label);
+    let measured = records.iter().find_map(|r| match &r.outcome {
+        Outcome::Measured(m) if r.framework == framework.label && r.role == Role::Measure => Some((r, m)),
+        _ => None,
+    });
+    let dash = || "–".to_owned();
+    let version = measured.map(|(_, m)| &m.version).or(found.map(|p| &p.version));
+    let build = measured.map(|(_, m)| &m.build).or(found.map(|p| &p.build));
+    Cells::from([
+        ("framework", row.map_or_else(|| md(&framework.label), |r| md(&r.name))),
+        ("version", version.map_or_else(dash, |v| md(v))),
+        ("build", build.filter(|b| !b.is_empty()).map_or_else(dash, |b| md(b))),
+        ("licence", md(&framework.licence)),
+        ("program", found.map_or_else(dash, |p| code(&p.path))),
+        ("sha256", found.map_or_else(dash, |p| code(&p.sha256))),
+        ("argv", measured.map_or_else(dash, |(r, _)| code(&shell(&r.argv)))),
+    ])
+}
+
+fn trimmed(value: f64) -> String {
+    let text = fixed(value, 2);
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}

@@ -1,0 +1,130 @@
+use super::*;
+use crate::sample::{FailureKind, Outcome, Role};
+use crate::testing;
+
+/// Every table row must have as many cells as its heading.
+fn assert_tables_are_whole(markdown: &str) {
+    let cells = |line: &str| line.replace("\\|", "").matches('|').count();
+    let mut width = None;
+    for line in markdown.lines() {
+        if !line.starts_with('|') {
+            width = None;
+            continue;
+        }
+        assert_eq!(*width.get_or_insert(cells(line)), cells(line), "{line}");
+    }
+}
+
+#[test]
+fn the_whole_report() {
+    let (manifest, records) = testing::example();
+    let rendered = render(&manifest, &records);
+    assert_tables_are_whole(&rendered.markdown);
+    insta::assert_snapshot!("report", rendered.markdown);
+    insta::assert_snapshot!("summary_csv", rendered.summary_csv);
+}
+
+#[test]
+fn the_same_bundle_gives_the_same_bytes_in_any_order_of_records() {
+    let (manifest, mut records) = testing::example();
+    let rendered = render(&manifest, &records);
+    assert_eq!(rendered, render(&manifest, &records));
+    // A resumed run writes its samples in another order; the cross-check stays last.
+    let last = records.len() - 1;
+    records[..last].reverse();
+    assert_eq!(rendered, render(&manifest, &records));
+}
+
+#[test]
+fn an_error_cannot_break_a_table() {
+    let (mut manifest, mut records) = testing::example();
+    let planned = manifest.plan.launches[1].clone();
+    records[1] = testing::failed(&planned, FailureKind::Crashed, "exit 1 | core\ndumped `x` <b>\u{1b}[0m");
+    manifest.frameworks[0].notes = "a | b\n| c".to_owned();
+    manifest.scenario_text = "a: |\n  ```\n  x\n".to_owned();
+    let markdown = render(&manifest, &records).markdown;
+    assert_tables_are_whole(&markdown);
+    assert!(markdown.contains("exit 1 \\| core dumped \\`x\\` &lt;b&gt;"), "{markdown}");
+    assert!(markdown.contains("````yaml\na: |\n  ```\n  x\n````"), "{markdown}");
+}
+
+#[test]
+fn five_blocks_never_rank() {
+    let (manifest, records) = testing::example();
+    let rendered = render(&manifest, &testing::first_blocks(&records, 5));
+    assert!(rendered.markdown.contains("5 paired blocks; fewer than 6 cannot rank"));
+    for line in rendered.summary_csv.lines().skip(1) {
+        assert!(!line.contains(",faster,") && !line.contains(",slower,"), "{line}");
+    }
+    for line in rendered.markdown.lines().filter(|l| l.starts_with('|')) {
+        assert!(!line.contains("slower") && !line.contains("faster"), "{line}");
+    }
+    assert!(rendered.markdown.contains("cannot be told"));
+}
+
+#[test]
+fn when_all_failed_the_report_says_so() {
+    let (manifest, records) = testing::all_failed();
+    let rendered = render(&manifest, &records);
+    assert!(rendered.markdown.contains("Nothing could be measured"));
+    assert!(rendered.markdown.contains("not built; run \\`harness setup engine\\`"));
+    assert!(rendered.markdown.contains("exit code 1 \\| signal none second line"));
+    assert_eq!(rendered.charts, []);
+    assert_tables_are_whole(&rendered.markdown);
+    // Not even launched.
+    assert!(render(&manifest, &[]).markdown.contains("Nothing could be measured"));
+}
+
+#[test]
+fn a_failed_gate_has_no_headline_figure_and_no_rank() {
+    let (manifest, records) = testing::example();
+    let markdown = render(&manifest, &records).markdown;
+    let quick = markdown.lines().find(|l| l.starts_with("| candle |")).unwrap();
+    assert!(quick.contains("invalid ‡"), "{quick}");
+    assert!(markdown.contains("gate right_output failed in 1 of 6 launches"), "{markdown}");
+}
+
+#[test]
+fn a_stand_in_is_named_wherever_figures_stand() {
+    let (mut manifest, records) = testing::example();
+    manifest.model.name = "TinyLlama 1.1B (synthetic stand-in)".to_owned();
+    manifest.model.stand_in_reason = Some("the download failed".to_owned());
+    let markdown = render(&manifest, &records).markdown;
+    let headings =
+        ["### Quick", "#### Single", "#### Multi", "#### Detail", "### Test CPU 9000 (", "### Peak"];
+    for heading in headings {
+        let line = markdown.lines().find(|l| l.starts_with(heading)).unwrap();
+        assert!(line.contains("synthetic stand-in"), "{line}");
+    }
+}
+
+#[test]
+fn simulated_rows_say_so_everywhere() {
+    let (mut manifest, mut records) = testing::example();
+    manifest.scenario.frameworks[2].id = "fake".to_owned();
+    manifest.frameworks[2].id = "fake".to_owned();
+    records.retain(|r| r.role == Role::Measure);
+    let rendered = render(&manifest, &records);
+    for line in rendered.markdown.lines().filter(|l| l.starts_with("| candle")) {
+        assert!(line.starts_with("| candle (simulated) |"), "{line}");
+    }
+    assert!(rendered.markdown.contains("**Simulated rows.**"));
+}
+
+#[test]
+fn rows_without_some_figures_render() {
+    let (mut manifest, mut records) = testing::example();
+    manifest.machine.nominal_ghz = None;
+    manifest.scenario.platform = None;
+    for record in &mut records {
+        if let Outcome::Measured(m) = &mut record.outcome {
+            m.memory = Default::default();
+            m.cold = None;
+            m.load_ns = None;
+            m.requests.iter_mut().for_each(|r| r.prefill_ns = None);
+        }
+    }
+    let markdown = render(&manifest, &records).markdown;
+    assert!(markdown.contains("The clock is unknown"));
+    assert_tables_are_whole(&markdown);
+}

@@ -1,0 +1,97 @@
+//! `harness runner engine`: the engine of this repository behind [`Backend`].
+
+use super::serve::{Backend, RunnerError};
+use crate::protocol::{Event, Job, WeightsClass};
+use engine::session::DEFAULT_BATCH;
+use engine::simd::Level;
+use engine::{Model, ModelOptions, Session, SessionOptions};
+
+/// The only KV cache element type that the engine has.
+const KV_TYPE: &str = "f16";
+
+/// The engine with one session.
+#[derive(Default)]
+pub struct EngineBackend {
+    session: Option<Session>,
+    /// After the last step.
+    logits: Vec<f32>,
+}
+
+impl EngineBackend {
+    /// Nothing loaded yet.
+    pub fn new() -> EngineBackend {
+        EngineBackend::default()
+    }
+
+    fn step(
+        &mut self,
+        step: impl FnOnce(&mut Session) -> engine::Result<&[f32]>,
+    ) -> Result<u32, RunnerError> {
+        let session = self.session.as_mut().ok_or_else(|| RunnerError::new("internal", "not loaded"))?;
+        let logits = step(session).map_err(refused)?;
+        let token = engine::sample::argmax(logits);
+        self.logits.clear();
+        self.logits.extend_from_slice(logits);
+        Ok(token)
+    }
+}
+
+impl Backend for EngineBackend {
+    fn hello(&self) -> Event {
+        let profile = if cfg!(debug_assertions) { "debug" } else { "release" };
+        Event::Hello {
+            framework: "engine".into(),
+            version: env!("CARGO_PKG_VERSION").into(),
+            build: format!("{profile}, {}", std::env::consts::ARCH),
+            weights_class: WeightsClass::A,
+            features: Level::detect().map(|level| level.name().to_owned()).into_iter().collect(),
+        }
+    }
+
+    fn load(&mut self, job: &Job) -> Result<u32, RunnerError> {
+        if job.kv_type != KV_TYPE {
+            let message = format!("kv_type {} is not supported; the engine has {KV_TYPE}", job.kv_type);
+            return Err(RunnerError::new("unsupported", message));
+        }
+        let threads = job.threads as usize;
+        let options = ModelOptions { threads: Some(threads), ..ModelOptions::default() };
+        let model = Model::open_with(&job.model.path, options).map_err(refused)?;
+        // As llama.cpp's micro-batch: what is computed at once, at most the batch.
+        let batch = DEFAULT_BATCH.min(job.batch as usize);
+        let context = job.context as usize;
+        let options = SessionOptions {
+            context: Some(context),
+            threads: Some(threads),
+            batch: Some(batch),
+            ..SessionOptions::default()
+        };
+        self.session = Some(model.session(options).map_err(refused)?);
+        self.logits.reserve_exact(model.config().n_vocab);
+        Ok(u32::try_from(model.threads()).unwrap_or(u32::MAX))
+    }
+
+    fn clear(&mut self) {
+        if let Some(session) = &mut self.session {
+            session.clear();
+        }
+    }
+
+    fn prefill(&mut self, prompt_ids: &[u32]) -> Result<u32, RunnerError> {
+        self.step(|session| session.prefill(prompt_ids))
+    }
+
+    fn decode(&mut self, token_id: u32) -> Result<u32, RunnerError> {
+        self.step(|session| session.decode(token_id))
+    }
+
+    fn top_logits(&self, k: usize) -> Vec<(u32, f32)> {
+        let mut all: Vec<(u32, f32)> = (0..).zip(self.logits.iter().copied()).collect();
+        all.sort_by(|a, b| b.1.total_cmp(&a.1));
+        all.truncate(k);
+        all
+    }
+}
+
+fn refused(error: engine::Error) -> RunnerError {
+    RunnerError::new("model", error)
+}

@@ -1,0 +1,8 @@
+//! Runners that this program itself contains: the engine's, and the scripted `fake`. Each runs as a child process
+//! of the harness, like any other runner.
+
+pub mod engine;
+pub mod fake;
+mod serve;
+
+pub use serve::{Backend, RunnerError, serve};

@@ -1,0 +1,345 @@
+//! The summary of a run: what the report says, as numbers. Pure: a manifest and its records in, a [`Summary`] out.
+
+mod cells;
+mod compare;
+mod cross;
+mod flat;
+mod gates;
+
+pub(crate) use cells::kind_words;
+pub use cross::CrossCheck;
+pub use flat::to_csv;
+pub use gates::GateTally;
+
+use crate::bundle::{FrameworkRecord, Manifest};
+use crate::protocol::WeightsClass;
+use crate::sample::{FailureKind, LaunchRecord, Metric, Role};
+use crate::scenario::Workload;
+use crate::stats::{Estimate, Outlier, Ratio};
+use crate::verdict::Judgement;
+use std::collections::BTreeMap;
+
+/// Everything that a report says of a run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Summary {
+    /// The rows, in the scenario's order.
+    pub rows: Vec<Row>,
+    /// One for each workload, in the scenario's order.
+    pub workloads: Vec<WorkloadSummary>,
+    /// The clock that normalized figures rest on.
+    pub clock: Option<Clock>,
+    /// Size of the model file.
+    pub model_bytes: u64,
+    /// Other figures for the same cells, beside ours.
+    pub cross_checks: Vec<CrossCheck>,
+    /// Every gate of every row, with what it saw.
+    pub gates: Vec<GateTally>,
+    /// Every failed launch and every row that could not be launched.
+    pub failures: Vec<Failure>,
+    /// δ: ratios within 1 ± δ are equivalent.
+    pub margin: f64,
+}
+
+/// A row of the report.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Row {
+    /// The label, unique in the run.
+    pub label: String,
+    /// As the tables name it; a simulated row says so.
+    pub name: String,
+    /// Language.
+    pub language: String,
+    /// Implementation.
+    pub implementation: String,
+    /// Notes.
+    pub notes: String,
+    /// The row that the report is about.
+    pub is_subject: bool,
+    /// The row that others are compared with.
+    pub is_baseline: bool,
+    /// Its figures are scripted, not measured.
+    pub is_simulated: bool,
+    /// Why it could not be launched at all.
+    pub unavailable: Option<String>,
+}
+
+/// A clock in GHz and where it was read.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Clock {
+    /// GHz.
+    pub ghz: f64,
+    /// Where the figure comes from.
+    pub source: ClockSource,
+}
+
+/// Where a clock figure comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ClockSource {
+    /// The system gave it when the run started.
+    Machine,
+    /// The scenario names it for its platform.
+    Scenario(String),
+}
+
+/// A workload's cells.
+#[derive(Debug, Clone, PartialEq)]
+pub struct WorkloadSummary {
+    /// The workload.
+    pub workload: Workload,
+    /// Thread counts, ascending.
+    pub threads: Vec<u32>,
+    /// Cells, by thread count and then by row; every pair of them is present.
+    pub cells: Vec<CellSummary>,
+    /// For each thread count with a ranked row: which decodes fastest.
+    pub standings: Vec<Standing>,
+}
+
+/// Which row decodes fastest at a thread count, and whether that can be told.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Standing {
+    /// Threads.
+    pub threads: u32,
+    /// Row with the largest median.
+    pub leader: usize,
+    /// Row with the second largest; `None` if there is only one.
+    pub second: Option<usize>,
+    /// Leader / second, paired by block.
+    pub ratio: Option<Ratio>,
+    /// What that allows one to say.
+    pub judgement: Judgement,
+}
+
+/// One framework on one workload at one thread count.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CellSummary {
+    /// Index into [`Summary::rows`].
+    pub row: usize,
+    /// Threads.
+    pub threads: u32,
+    /// Launches measured.
+    pub n_measured: usize,
+    /// Launches failed.
+    pub n_failed: usize,
+    /// Why there is no figure; set exactly when `n_measured` is 0.
+    pub failure: Option<String>,
+    /// Why the figures stand in no ranking.
+    pub not_ranked: Option<NotRanked>,
+    /// The weights class that its launches reported.
+    pub weights_class: Option<WeightsClass>,
+    /// Metrics that have at least one sample.
+    pub metrics: BTreeMap<Metric, MetricSummary>,
+    /// decode(threads) / decode(1), paired by block; `None` at one thread or without a single-thread cell.
+    pub scaling: Option<Ratio>,
+    /// Memory beside the peak.
+    pub memory: MemorySummary,
+    /// decode / (clock · threads).
+    pub decode_per_ghz_core: Option<f64>,
+}
+
+/// Why figures stand in no ranking.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NotRanked {
+    /// A gate failed: the figures are of some other work.
+    Gate(String),
+    /// The weights were requantized.
+    Requantized(String),
+}
+
+impl NotRanked {
+    /// The reason, for a person.
+    pub fn reason(&self) -> &str {
+        match self {
+            NotRanked::Gate(reason) | NotRanked::Requantized(reason) => reason,
+        }
+    }
+}
+
+/// A metric of a cell.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MetricSummary {
+    /// The median over launches.
+    pub estimate: Estimate,
+    /// Every launch's value with its block, in block order.
+    pub samples: Vec<(u32, f64)>,
+    /// Samples outside Tukey's fences; they count all the same.
+    pub outliers: Vec<Outlier>,
+    /// Against the baseline; `None` for the baseline itself.
+    pub comparison: Option<Comparison>,
+}
+
+/// A cell's metric against the baseline's.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Comparison {
+    /// Row / baseline, paired by block; `None` where they share no block.
+    pub ratio: Option<Ratio>,
+    /// p after Holm's correction over the rows compared with the baseline in this column.
+    pub p_holm: Option<f64>,
+    /// What that allows one to say.
+    pub judgement: Judgement,
+}
+
+/// Medians over launches, in bytes; `None` where the system did not tell.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct MemorySummary {
+    /// Anonymous part.
+    pub anon_bytes: Option<f64>,
+    /// File-backed part.
+    pub file_bytes: Option<f64>,
+    /// Proportional set size.
+    pub pss_bytes: Option<f64>,
+    /// Peak less the size of the model file.
+    pub overhead_bytes: Option<f64>,
+}
+
+/// Something that was to be measured and was not.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Failure {
+    /// Row label.
+    pub label: String,
+    /// Name of the row.
+    pub name: String,
+    /// What was to be measured: the workload and threads, or everything.
+    pub cell: Option<(String, u32)>,
+    /// Blocks in which it failed so, ascending.
+    pub blocks: Vec<u32>,
+    /// The kind.
+    pub kind: FailureKind,
+    /// What happened.
+    pub message: String,
+}
+
+/// Id under which the scripted framework stands in frameworks.yaml.
+const SIMULATED_ID: &str = "fake";
+
+/// Summarizes a run.
+pub fn summarize(manifest: &Manifest, records: &[LaunchRecord]) -> Summary {
+    let scenario = &manifest.scenario;
+    let rows: Vec<Row> =
+        scenario.frameworks.iter().map(|spec| row(manifest, &spec.label, &spec.id)).collect();
+    let clock = clock(manifest);
+    let workloads = scenario
+        .workloads
+        .iter()
+        .map(|workload| cells::workload(manifest, records, &rows, clock.as_ref(), workload))
+        .collect();
+    let measured: Vec<&LaunchRecord> = records.iter().filter(|r| r.role == Role::Measure).collect();
+    let mut summary = Summary {
+        failures: cells::failures(&rows, manifest, &measured),
+        gates: gates::tally(&rows, &measured),
+        rows,
+        workloads,
+        clock,
+        model_bytes: manifest.model.bytes,
+        cross_checks: Vec::new(),
+        margin: scenario.equivalence_margin,
+    };
+    compare::compare(&mut summary, manifest.seed);
+    summary.cross_checks = cross::cross_checks(&summary, records);
+    summary
+}
+
+fn row(manifest: &Manifest, label: &str, id: &str) -> Row {
+    let found: Option<&FrameworkRecord> = manifest.frameworks.iter().find(|f| f.label == label);
+    let said = |f: fn(&FrameworkRecord) -> &String| found.map(f).cloned().unwrap_or_default();
+    let is_simulated = id == SIMULATED_ID;
+    // Two rows of one framework share its display name; the label tells them apart.
+    let shared = manifest.scenario.frameworks.iter().filter(|f| f.id == id).count() > 1;
+    let name = match said(|f| &f.display_name) {
+        name if name.is_empty() => label.to_owned(),
+        name if shared && name != label => format!("{name} [{label}]"),
+        name => name,
+    };
+    Row {
+        label: label.to_owned(),
+        name: if is_simulated && !name.contains("simulated") { format!("{name} (simulated)") } else { name },
+        language: said(|f| &f.language),
+        implementation: said(|f| &f.implementation),
+        notes: said(|f| &f.notes),
+        is_subject: label == manifest.scenario.subject,
+        is_baseline: label == manifest.scenario.baseline,
+        is_simulated,
+        unavailable: match found {
+            Some(f) => f.unavailable.as_ref().map(|u| u.reason.clone()),
+            None => Some("the run has no record of it".to_owned()),
+        },
+    }
+}
+
+fn clock(manifest: &Manifest) -> Option<Clock> {
+    let usable = |ghz: Option<f64>| ghz.filter(|g| g.is_finite() && *g > 0.0);
+    if let Some(ghz) = usable(manifest.machine.nominal_ghz) {
+        return Some(Clock { ghz, source: ClockSource::Machine });
+    }
+    let platform = manifest.scenario.platform.as_ref()?;
+    let ghz = usable(platform.nominal_ghz)?;
+    Some(Clock { ghz, source: ClockSource::Scenario(platform.name.clone()) })
+}
+
+impl Summary {
+    /// The baseline's row.
+    pub fn baseline(&self) -> Option<&Row> {
+        self.rows.iter().find(|r| r.is_baseline)
+    }
+
+    /// The subject's row.
+    pub fn subject(&self) -> Option<&Row> {
+        self.rows.iter().find(|r| r.is_subject)
+    }
+
+    /// Whether anything was measured at all.
+    pub fn anything_measured(&self) -> bool {
+        self.workloads.iter().flat_map(|w| &w.cells).any(|c| c.n_measured > 0)
+    }
+}
+
+impl WorkloadSummary {
+    /// The cells at one thread count, in row order.
+    pub fn at(&self, threads: u32) -> impl Iterator<Item = &CellSummary> {
+        self.cells.iter().filter(move |c| c.threads == threads)
+    }
+
+    /// Who leads at a thread count.
+    pub fn standing(&self, threads: u32) -> Option<&Standing> {
+        self.standings.iter().find(|s| s.threads == threads)
+    }
+
+    /// One row's cell.
+    pub fn cell(&self, row: usize, threads: u32) -> Option<&CellSummary> {
+        self.cells.iter().find(|c| c.row == row && c.threads == threads)
+    }
+}
+
+impl CellSummary {
+    /// The estimate of a metric.
+    pub fn estimate(&self, metric: Metric) -> Option<Estimate> {
+        self.metrics.get(&metric).map(|m| m.estimate)
+    }
+
+    /// The comparison of a metric with the baseline.
+    pub fn comparison(&self, metric: Metric) -> Option<&Comparison> {
+        self.metrics.get(&metric)?.comparison.as_ref()
+    }
+
+    /// Whether its figures may be ranked.
+    pub fn is_ranked(&self) -> bool {
+        self.n_measured > 0 && self.not_ranked.is_none()
+    }
+
+    /// Whether a gate failed: its figures are of other work than was asked for.
+    pub fn gate_failed(&self) -> bool {
+        matches!(self.not_ranked, Some(NotRanked::Gate(_)))
+    }
+}
+
+/// Name of a metric in CSV files: the unit at the end.
+pub fn metric_key(metric: Metric) -> &'static str {
+    match metric {
+        Metric::Load => "load_s",
+        Metric::TtftWarm => "ttft_warm_ms",
+        Metric::TtftCold => "ttft_cold_ms",
+        Metric::Prefill => "prefill_tok_s",
+        Metric::Decode => "decode_tok_s",
+        Metric::EndToEnd => "end_to_end_tok_s",
+        Metric::PeakRss => "peak_rss_bytes",
+    }
+}

@@ -1,0 +1,101 @@
+//! Comparisons: each row against the baseline, and each thread count against one thread, paired by block.
+
+use super::{CellSummary, Comparison, Standing, Summary, WorkloadSummary};
+use crate::sample::Metric;
+use crate::stats::{self, Ratio};
+use crate::verdict::{Judgement, judge};
+use std::collections::BTreeMap;
+
+/// Adds scaling and comparisons with the baseline to every cell.
+pub(super) fn compare(summary: &mut Summary, seed: u64) {
+    let baseline = summary.rows.iter().position(|r| r.is_baseline);
+    for workload in &mut summary.workloads {
+        add_scaling(workload, seed);
+        workload.standings =
+            workload.threads.iter().filter_map(|&t| standing(workload, t, summary.margin, seed)).collect();
+        if let Some(baseline) = baseline {
+            for threads in workload.threads.clone() {
+                add_comparisons(workload, threads, baseline, summary.margin, seed);
+            }
+        }
+    }
+}
+
+fn add_scaling(workload: &mut WorkloadSummary, seed: u64) {
+    let single: BTreeMap<usize, CellSummary> = workload.at(1).map(|c| (c.row, c.clone())).collect();
+    for cell in workload.cells.iter_mut().filter(|c| c.threads > 1) {
+        cell.scaling = single.get(&cell.row).and_then(|one| ratio(cell, one, Metric::Decode, seed));
+    }
+}
+
+fn standing(workload: &WorkloadSummary, threads: u32, margin: f64, seed: u64) -> Option<Standing> {
+    let decode = |c: &CellSummary| c.estimate(Metric::Decode).map_or(0.0, |e| e.value);
+    let mut ranked: Vec<&CellSummary> =
+        workload.at(threads).filter(|c| c.is_ranked() && decode(c) > 0.0).collect();
+    ranked.sort_by(|a, b| decode(b).total_cmp(&decode(a)));
+    let (leader, second) = (ranked.first()?, ranked.get(1));
+    let ratio = second.and_then(|second| ratio(leader, second, Metric::Decode, seed));
+    let judgement = match ratio {
+        Some(ratio) => judge(Metric::Decode, &ratio, margin),
+        None => Judgement::invalid("no second row to compare with"),
+    };
+    Some(Standing { threads, leader: leader.row, second: second.map(|c| c.row), ratio, judgement })
+}
+
+fn add_comparisons(workload: &mut WorkloadSummary, threads: u32, baseline: usize, margin: f64, seed: u64) {
+    let Some(base) = workload.cell(baseline, threads).cloned() else { return };
+    for metric in Metric::ALL {
+        let mut cells: Vec<&mut CellSummary> = workload
+            .cells
+            .iter_mut()
+            .filter(|c| c.threads == threads && c.row != baseline && c.metrics.contains_key(&metric))
+            .collect();
+        let ratios: Vec<Option<Ratio>> = cells.iter().map(|c| ratio(c, &base, metric, seed)).collect();
+        let comparable: Vec<bool> = cells.iter().map(|c| c.is_ranked() && base.is_ranked()).collect();
+        let family: Vec<usize> = (0..cells.len()).filter(|&i| comparable[i] && ratios[i].is_some()).collect();
+        let p_values: Vec<f64> = family.iter().filter_map(|&i| Some(ratios[i]?.p)).collect();
+        let corrected: BTreeMap<usize, f64> = family.into_iter().zip(stats::holm(&p_values)).collect();
+        for (i, cell) in cells.iter_mut().enumerate() {
+            let judgement = judgement(cell, &base, metric, ratios[i].as_ref(), margin);
+            let comparison = Comparison { ratio: ratios[i], p_holm: corrected.get(&i).copied(), judgement };
+            if let Some(summary) = cell.metrics.get_mut(&metric) {
+                summary.comparison = Some(comparison);
+            }
+        }
+    }
+}
+
+fn judgement(
+    cell: &CellSummary,
+    base: &CellSummary,
+    metric: Metric,
+    ratio: Option<&Ratio>,
+    margin: f64,
+) -> Judgement {
+    if let Some(reason) = &cell.not_ranked {
+        return Judgement::invalid(reason.reason());
+    }
+    if let Some(reason) = &base.failure {
+        return Judgement::invalid(format!("the baseline was not measured: {reason}"));
+    }
+    if let Some(reason) = &base.not_ranked {
+        return Judgement::invalid(format!("the baseline: {}", reason.reason()));
+    }
+    match ratio {
+        Some(ratio) => judge(metric, ratio, margin),
+        None => Judgement::invalid("no block in which both have this figure"),
+    }
+}
+
+/// a / b over the blocks in which both have the metric.
+fn ratio(a: &CellSummary, b: &CellSummary, metric: Metric, seed: u64) -> Option<Ratio> {
+    let denominators: BTreeMap<u32, f64> = b.metrics.get(&metric)?.samples.iter().copied().collect();
+    let pairs: Vec<(f64, f64)> = a
+        .metrics
+        .get(&metric)?
+        .samples
+        .iter()
+        .filter_map(|(block, value)| Some((*value, *denominators.get(block)?)))
+        .collect();
+    stats::paired_ratio(&pairs, seed)
+}

@@ -1,0 +1,307 @@
+//! Synthetic runs for tests: known figures through the whole of summary, chart and report.
+
+use crate::bundle::{BUNDLE_SCHEMA, FrameworkRecord, Manifest, ModelRecord, ProgramRecord, Unavailable};
+use crate::machine::Machine;
+use crate::plan::{Cell, Plan, PlannedLaunch};
+use crate::protocol::WeightsClass;
+use crate::sample::*;
+use crate::scenario::{FrameworkSpec, ModelSource, ModelSpec, PlatformSpec, Scenario, Workload};
+
+/// Speed of one framework in a synthetic run.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Speed {
+    /// Decode on one thread, tok/s.
+    pub(crate) decode_tok_s: f64,
+    /// Further threads add this share of a thread each.
+    pub(crate) parallel_share: f64,
+    /// Anonymous memory.
+    pub(crate) anon_mb: u64,
+}
+
+/// Labels of [`example`]: baseline, subject, a row with a failed gate, a row that is missing.
+pub(crate) const LABELS: [&str; 4] = ["llama.cpp", "engine", "candle", "ollama"];
+
+/// Three measured rows (one failing a gate, one with an outlier) and a missing one, two thread counts, six blocks.
+pub(crate) fn example() -> (Manifest, Vec<LaunchRecord>) {
+    let manifest = manifest(&LABELS, 6);
+    let mut records = Vec::new();
+    for planned in &manifest.plan.launches {
+        let (cell, block) = (&planned.cell, planned.block);
+        let speed = match cell.framework.as_str() {
+            "llama.cpp" => Speed { decode_tok_s: 96.0, parallel_share: 0.9, anon_mb: 41 },
+            "engine" => Speed { decode_tok_s: 89.0, parallel_share: 0.95, anon_mb: 30 },
+            "candle" => Speed { decode_tok_s: 55.0, parallel_share: 0.7, anon_mb: 130 },
+            _ => continue,
+        };
+        let mut record = measured(planned, speed, &manifest.scenario.workloads[0]);
+        if let Outcome::Measured(m) = &mut record.outcome {
+            if cell.framework == "candle" && block == 2 {
+                let gate = m.gates.iter_mut().find(|g| g.name == "right_output").unwrap();
+                (gate.passed, gate.seen) = (false, "common prefix of 3 tokens".to_owned());
+            }
+            // A disturbed launch: everything takes half as long again.
+            if cell.framework == "engine" && block == 4 && cell.threads == 2 {
+                for request in &mut m.requests {
+                    request.token_at_ns.iter_mut().for_each(|ns| *ns += *ns / 2);
+                }
+            }
+        }
+        records.push(record);
+    }
+    records.push(cross_check(&manifest));
+    (manifest, records)
+}
+
+/// A run in which nothing could be measured.
+pub(crate) fn all_failed() -> (Manifest, Vec<LaunchRecord>) {
+    let mut manifest = manifest(&LABELS[..2], 6);
+    manifest.frameworks[1].unavailable = Some(Unavailable {
+        kind: FailureKind::Missing,
+        reason: "not built; run `harness setup engine`".to_owned(),
+    });
+    let records = manifest
+        .plan
+        .launches
+        .iter()
+        .filter(|p| p.cell.framework == "llama.cpp")
+        .map(|p| failed(p, FailureKind::Crashed, "exit code 1 | signal none\nsecond line"))
+        .collect();
+    (manifest, records)
+}
+
+/// Only the first `blocks` blocks of a run.
+pub(crate) fn first_blocks(records: &[LaunchRecord], blocks: u32) -> Vec<LaunchRecord> {
+    records.iter().filter(|r| r.block < blocks).cloned().collect()
+}
+
+/// A launch that failed.
+pub(crate) fn failed(planned: &PlannedLaunch, kind: FailureKind, message: &str) -> LaunchRecord {
+    record(planned, Outcome::Failed { kind, message: message.to_owned(), stderr_tail: String::new() })
+}
+
+/// A launch that went as `speed` says, with a small fixed variation from block to block.
+pub(crate) fn measured(planned: &PlannedLaunch, speed: Speed, workload: &Workload) -> LaunchRecord {
+    let wobble = 1.0 + 0.002 * f64::from((planned.block * 7 + planned.position * 3) % 11) - 0.01;
+    let threads = f64::from(planned.cell.threads);
+    let decode = speed.decode_tok_s * (1.0 + (threads - 1.0) * speed.parallel_share) * wobble;
+    let step_ns = (1e9 / decode) as u64;
+    let prefill_ns = u64::from(workload.prompt_tokens) * step_ns / 4;
+    let request = |rep: u32, n: u64| RequestSample {
+        rep,
+        n_prompt: workload.prompt_tokens,
+        n_cached: 0,
+        prefill_ns: Some(prefill_ns),
+        token_ids: vec![1; n as usize],
+        token_at_ns: (0..n).map(|i| prefill_ns + step_ns + i * step_ns).collect(),
+    };
+    let generate = u64::from(workload.generate_tokens);
+    let anon = speed.anon_mb * 1_000_000 + u64::from(planned.block) * 100_000;
+    let gate = |name: &str, wanted: &str| Gate {
+        name: name.to_owned(),
+        passed: true,
+        wanted: wanted.to_owned(),
+        seen: wanted.to_owned(),
+    };
+    let measured = Measured {
+        version: "1.2.3".to_owned(),
+        build: "avx2".to_owned(),
+        weights_class: WeightsClass::A,
+        features: vec!["avx2".to_owned()],
+        threads_used: Some(planned.cell.threads),
+        load_ns: Some((120e6 / wobble) as u64),
+        cold: Some(ColdRequest {
+            first_token_after_launch_ns: 120_000_000 + prefill_ns,
+            request: request(0, 4),
+        }),
+        requests: (1..=2).map(|rep| request(rep, generate)).collect(),
+        memory: Memory {
+            rss_peak_bytes: Some(98_000_000 + anon),
+            rss_anon_bytes: Some(anon),
+            rss_file_bytes: Some(97_000_000),
+            pss_bytes: Some(97_500_000 + anon),
+            n_samples: 40,
+        },
+        gates: vec![gate("nothing_cached", "0 cached"), gate("right_output", "the reference's 32 tokens")],
+        reported: vec![Reported { name: "decode_tok_s".to_owned(), values: vec![decode * 1.01] }],
+        verify_token_ids: None,
+    };
+    record(planned, Outcome::Measured(Box::new(measured)))
+}
+
+fn cross_check(manifest: &Manifest) -> LaunchRecord {
+    let planned = PlannedLaunch {
+        launch_id: "x00-llama.cpp-chat-t1".to_owned(),
+        role: Role::CrossCheck,
+        position: manifest.plan.launches.len() as u32,
+        ..manifest.plan.launches[0].clone()
+    };
+    let speed = Speed { decode_tok_s: 97.0, parallel_share: 0.9, anon_mb: 41 };
+    let mut record = measured(&planned, speed, &manifest.scenario.workloads[0]);
+    record.argv = vec!["~/bin/llama-bench".to_owned()];
+    record
+}
+
+fn record(planned: &PlannedLaunch, outcome: Outcome) -> LaunchRecord {
+    LaunchRecord {
+        schema: SAMPLE_SCHEMA,
+        launch_id: planned.launch_id.clone(),
+        block: planned.block,
+        position: planned.position,
+        role: planned.role,
+        framework: planned.cell.framework.clone(),
+        workload: planned.cell.workload.clone(),
+        threads: planned.cell.threads,
+        started_at: "2026-01-02T03:04:05Z".to_owned(),
+        wall_ns: 2_000_000_000,
+        argv: vec![format!("~/bin/{}", planned.cell.framework), "--threads".to_owned()],
+        outcome,
+    }
+}
+
+/// A manifest with these rows: the first is the baseline, the second the subject, and `ollama` is not installed.
+pub(crate) fn manifest(labels: &[&str], blocks: u32) -> Manifest {
+    let scenario = scenario(labels, blocks);
+    let plan = plan(&scenario);
+    Manifest {
+        schema: BUNDLE_SCHEMA,
+        id: "2026-01-02-test-box-example".to_owned(),
+        created_at: "2026-01-02T03:04:05Z".to_owned(),
+        command: ["harness", "run", "scenarios/example.yaml"].map(str::to_owned).to_vec(),
+        harness_version: "0.1.0".to_owned(),
+        harness_commit: Some("0123abc".to_owned()),
+        scenario_text: "title: Example\nthreads: [1, 2]\n".to_owned(),
+        scenario_sha256: "5ce0".repeat(16),
+        scenario,
+        machine: machine(),
+        model: ModelRecord {
+            name: "SmolLM2 135M Instruct".to_owned(),
+            quantization: "Q4_1".to_owned(),
+            file_name: "SmolLM2-135M-Instruct.Q4_1.gguf".to_owned(),
+            bytes: 98_000_000,
+            sha256: "ab12".repeat(16),
+            stand_in_reason: None,
+        },
+        frameworks: labels.iter().map(|l| framework(l)).collect(),
+        seed: 42,
+        plan,
+    }
+}
+
+fn scenario(labels: &[&str], blocks: u32) -> Scenario {
+    Scenario {
+        name: "example".to_owned(),
+        title: "Example".to_owned(),
+        description: "A synthetic run.".to_owned(),
+        model: ModelSpec {
+            name: "SmolLM2 135M Instruct".to_owned(),
+            quantization: "Q4_1".to_owned(),
+            source: ModelSource::Path("model.gguf".to_owned()),
+            sha256: None,
+            bytes: None,
+            stand_in: None,
+        },
+        platform: Some(PlatformSpec { name: "Test box".to_owned(), nominal_ghz: Some(2.5) }),
+        frameworks: labels
+            .iter()
+            .map(|l| FrameworkSpec {
+                id: (*l).to_owned(),
+                label: (*l).to_owned(),
+                options: Default::default(),
+            })
+            .collect(),
+        baseline: labels[0].to_owned(),
+        subject: labels[1].to_owned(),
+        workloads: vec![Workload {
+            name: "chat".to_owned(),
+            prompt_tokens: 128,
+            generate_tokens: 32,
+            context: 256,
+        }],
+        threads: vec![1, 2],
+        blocks,
+        repetitions: 2,
+        cold_generate: 4,
+        seed: 42,
+        kv_type: "f16".to_owned(),
+        batch: 512,
+        launch_timeout_s: 60,
+        equivalence_margin: 0.02,
+        verify_tokens: 32,
+        cross_check: true,
+    }
+}
+
+fn plan(scenario: &Scenario) -> Plan {
+    let mut launches = Vec::new();
+    for block in 0..scenario.blocks {
+        for threads in &scenario.threads {
+            for row in scenario.frameworks.iter().filter(|f| f.id != "ollama") {
+                launches.push(PlannedLaunch {
+                    launch_id: format!("b{block:02}-{}-chat-t{threads}", row.label),
+                    position: launches.len() as u32,
+                    block,
+                    role: Role::Measure,
+                    cell: Cell {
+                        framework: row.label.clone(),
+                        workload: "chat".to_owned(),
+                        threads: *threads,
+                    },
+                });
+            }
+        }
+    }
+    Plan { launches }
+}
+
+fn machine() -> Machine {
+    Machine {
+        id: "m-0011223344".to_owned(),
+        label: "test-box".to_owned(),
+        cpu: "Test CPU 9000".to_owned(),
+        arch: "x86_64".to_owned(),
+        isa: vec!["avx2".to_owned(), "fma".to_owned()],
+        cores: 2,
+        logical: 2,
+        nominal_ghz: Some(2.5),
+        governor: None,
+        caches: vec![("L2".to_owned(), 1_048_576)],
+        memory_bytes: 8_000_000_000,
+        numa_nodes: Some(1),
+        transparent_huge_pages: Some("madvise".to_owned()),
+        kernel: "Linux 6.1".to_owned(),
+        os: "Debian 13".to_owned(),
+        hypervisor: None,
+        container_limits: None,
+        load_average: Some(0.1),
+    }
+}
+
+fn framework(label: &str) -> FrameworkRecord {
+    let (language, implementation, notes) = match label {
+        "llama.cpp" => ("C++", "C++ + AVX2", "Industry standard"),
+        "engine" => ("Rust", "Rust", "Pure Rust, no native dependencies"),
+        "candle" => ("Rust", "Rust", "Minimalist framework"),
+        _ => ("Go + llama.cpp", "Go + llama.cpp", "Server around llama.cpp"),
+    };
+    let is_missing = label == "ollama";
+    FrameworkRecord {
+        label: label.to_owned(),
+        id: label.to_owned(),
+        display_name: label.to_owned(),
+        language: language.to_owned(),
+        implementation: implementation.to_owned(),
+        notes: notes.to_owned(),
+        licence: "MIT".to_owned(),
+        home_page: "https://example.org".to_owned(),
+        program: (!is_missing).then(|| ProgramRecord {
+            path: format!("~/bin/{label}"),
+            version: "1.2.3".to_owned(),
+            sha256: "cd34".repeat(16),
+            build: "avx2".to_owned(),
+        }),
+        unavailable: is_missing.then(|| Unavailable {
+            kind: FailureKind::Missing,
+            reason: "`ollama` is not on the PATH; install it from its home page".to_owned(),
+        }),
+    }
+}
