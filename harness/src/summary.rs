@@ -3,11 +3,12 @@
 mod cells;
 mod compare;
 mod cross;
+mod failures;
 mod flat;
 mod gates;
 
-pub(crate) use cells::kind_words;
 pub use cross::CrossCheck;
+pub(crate) use failures::kind_words;
 pub use flat::to_csv;
 pub use gates::GateTally;
 
@@ -45,6 +46,8 @@ pub struct Summary {
 pub struct Row {
     /// The label, unique in the run.
     pub label: String,
+    /// Id in frameworks.yaml.
+    pub id: String,
     /// As the tables name it; a simulated row says so.
     pub name: String,
     /// Language.
@@ -194,9 +197,9 @@ pub struct MemorySummary {
 /// Something that was to be measured and was not.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Failure {
-    /// Row label.
+    /// Row label, or that of the cross-check.
     pub label: String,
-    /// Name of the row.
+    /// The same as tables name it.
     pub name: String,
     /// What was to be measured: the workload and threads, or everything.
     pub cell: Option<(String, u32)>,
@@ -224,7 +227,7 @@ pub fn summarize(manifest: &Manifest, records: &[LaunchRecord]) -> Summary {
         .collect();
     let measured: Vec<&LaunchRecord> = records.iter().filter(|r| r.role == Role::Measure).collect();
     let mut summary = Summary {
-        failures: cells::failures(&rows, manifest, &measured),
+        failures: failures::failures(&rows, manifest, records),
         gates: gates::tally(&rows, &measured),
         rows,
         workloads,
@@ -251,6 +254,7 @@ fn row(manifest: &Manifest, label: &str, id: &str) -> Row {
     };
     Row {
         label: label.to_owned(),
+        id: id.to_owned(),
         name: if is_simulated && !name.contains("simulated") { format!("{name} (simulated)") } else { name },
         language: said(|f| &f.language),
         implementation: said(|f| &f.implementation),

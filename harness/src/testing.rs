@@ -5,7 +5,9 @@ use crate::machine::Machine;
 use crate::plan::{Cell, Plan, PlannedLaunch};
 use crate::protocol::WeightsClass;
 use crate::sample::*;
-use crate::scenario::{FrameworkSpec, ModelSource, ModelSpec, PlatformSpec, Scenario, Workload};
+use crate::scenario::{
+    CROSS_CHECK_LABEL, FrameworkSpec, ModelSource, ModelSpec, PlatformSpec, Scenario, Workload,
+};
 
 /// Speed of one framework in a synthetic run.
 #[derive(Debug, Clone, Copy)]
@@ -130,9 +132,10 @@ pub(crate) fn measured(planned: &PlannedLaunch, speed: Speed, workload: &Workloa
 
 fn cross_check(manifest: &Manifest) -> LaunchRecord {
     let planned = PlannedLaunch {
-        launch_id: "x00-llama.cpp-chat-t1".to_owned(),
+        launch_id: "x00-llama-bench-chat-t1".to_owned(),
         role: Role::CrossCheck,
         position: manifest.plan.launches.len() as u32,
+        cell: Cell { framework: CROSS_CHECK_LABEL.to_owned(), ..manifest.plan.launches[0].cell.clone() },
         ..manifest.plan.launches[0].clone()
     };
     let speed = Speed { decode_tok_s: 97.0, parallel_share: 0.9, anon_mb: 41 };

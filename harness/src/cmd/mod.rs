@@ -3,6 +3,7 @@
 pub mod child;
 pub mod doctor;
 pub mod models;
+pub mod report;
 pub mod run;
 pub mod runner;
 pub mod schema;
@@ -20,6 +21,8 @@ pub enum Command {
     /// List, fetch or make model files.
     #[command(subcommand)]
     Models(models::Action),
+    /// Write the reports of bundles, or check that they are up to date.
+    Report(report::Args),
     /// Print the JSON Schema of scenarios.
     Schema,
     /// Speak the runner protocol
@@ -37,6 +40,8 @@ pub enum Command {
 /// Runs a command; its exit code follows the list in the README.
 pub fn run(command: Command) -> Result<ExitCode> {
     match command {
+        Command::Models(action) => models::run(action, &KNOWN_FRAMEWORKS),
+        Command::Report(args) => report::run(args),
         Command::Run(args) => run::run(&args),
         Command::Models(action) => models::run(action, &Registry::embedded()?.ids()),
         Command::Schema => schema::run(),

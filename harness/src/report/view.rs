@@ -37,7 +37,7 @@ pub(super) struct View {
 #[derive(Debug, Serialize)]
 struct Title {
     subject: String,
-    subject_notes: String,
+    subject_implementation: String,
     baseline: String,
     date: String,
     scenario: String,
@@ -138,7 +138,7 @@ fn title(manifest: &Manifest, summary: &Summary) -> Title {
     let name = |row: Option<&crate::summary::Row>| row.map(|r| md(&r.name)).unwrap_or_default();
     Title {
         subject: name(summary.subject()),
-        subject_notes: summary.subject().map(|r| md(&r.notes)).unwrap_or_default(),
+        subject_implementation: summary.subject().map(|r| md(&r.implementation)).unwrap_or_default(),
         baseline: name(summary.baseline()),
         date: md(manifest.created_at.get(..10).unwrap_or(&manifest.created_at)),
         scenario: md(&manifest.scenario.title),

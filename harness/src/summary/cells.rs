@@ -1,9 +1,10 @@
 //! Cells: launches of one framework on one workload at one thread count, gathered.
 
-use super::{CellSummary, Clock, Failure, MemorySummary, MetricSummary, NotRanked, Row, WorkloadSummary};
+use super::failures::kind_words;
+use super::{CellSummary, Clock, MemorySummary, MetricSummary, NotRanked, Row, WorkloadSummary};
 use crate::bundle::Manifest;
 use crate::protocol::WeightsClass;
-use crate::sample::{FailureKind, LaunchRecord, Measured, Memory, Metric, Outcome, Role};
+use crate::sample::{LaunchRecord, Measured, Memory, Metric, Outcome, Role};
 use crate::scenario::Workload;
 use crate::stats;
 use std::collections::BTreeMap;
@@ -120,63 +121,5 @@ fn memory(launches: &[(u32, &Measured)], peak: Option<&MetricSummary>, model_byt
         file_bytes: over(|m| m.rss_file_bytes),
         pss_bytes: over(|m| m.pss_bytes),
         overhead_bytes: peak.map(|p| p.estimate.value - model_bytes as f64),
-    }
-}
-
-/// Everything that was to be measured and was not; equal failures of one cell are one entry.
-pub(super) fn failures(rows: &[Row], manifest: &Manifest, records: &[&LaunchRecord]) -> Vec<Failure> {
-    let mut failures: Vec<Failure> = Vec::new();
-    for row in rows {
-        let found = manifest.frameworks.iter().find(|f| f.label == row.label);
-        if let Some(reason) = &row.unavailable {
-            failures.push(Failure {
-                label: row.label.clone(),
-                name: row.name.clone(),
-                cell: None,
-                blocks: Vec::new(),
-                kind: found.and_then(|f| f.unavailable.as_ref()).map_or(FailureKind::Missing, |u| u.kind),
-                message: reason.clone(),
-            });
-        }
-        let mut launches: Vec<_> = records.iter().filter(|r| r.framework == row.label).collect();
-        launches.sort_by(|a, b| {
-            (&a.workload, a.threads, a.block, a.position).cmp(&(&b.workload, b.threads, b.block, b.position))
-        });
-        for record in launches {
-            let Outcome::Failed { kind, message, .. } = &record.outcome else { continue };
-            if row.unavailable.as_ref() == Some(message) {
-                continue;
-            }
-            let cell = Some((record.workload.clone(), record.threads));
-            let same = |f: &&mut Failure| {
-                f.label == row.label && f.cell == cell && f.kind == *kind && f.message == *message
-            };
-            match failures.iter_mut().find(same) {
-                Some(failure) => failure.blocks.push(record.block),
-                None => failures.push(Failure {
-                    label: row.label.clone(),
-                    name: row.name.clone(),
-                    cell,
-                    blocks: vec![record.block],
-                    kind: *kind,
-                    message: message.clone(),
-                }),
-            }
-        }
-    }
-    failures
-}
-
-/// A kind of failure, in words.
-pub(crate) fn kind_words(kind: FailureKind) -> &'static str {
-    match kind {
-        FailureKind::Missing => "missing",
-        FailureKind::Unsupported => "not supported",
-        FailureKind::Spawn => "could not be started",
-        FailureKind::Crashed => "crashed",
-        FailureKind::TimedOut => "timed out",
-        FailureKind::Garbage => "broke the protocol",
-        FailureKind::Reported => "reported an error",
-        FailureKind::WrongLength => "wrong number of tokens",
     }
 }

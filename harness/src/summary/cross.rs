@@ -2,6 +2,7 @@
 
 use super::{Summary, WorkloadSummary};
 use crate::sample::{LaunchRecord, Metric, Outcome, Role};
+use crate::scenario::{CROSS_CHECK_FRAMEWORK, CROSS_CHECK_LABEL};
 use crate::stats;
 use std::collections::BTreeMap;
 
@@ -43,7 +44,7 @@ pub(super) fn cross_checks(summary: &Summary, records: &[LaunchRecord]) -> Vec<C
     let mut values: BTreeMap<Key, Vec<f64>> = BTreeMap::new();
     for record in records {
         let Outcome::Measured(measured) = &record.outcome else { continue };
-        let Some(row) = summary.rows.iter().position(|r| r.label == record.framework) else { continue };
+        let Some(row) = row_of(summary, record) else { continue };
         let program = (record.role == Role::CrossCheck).then(|| program_name(&record.argv));
         let mut add = |metric, new: &[f64]| {
             let key = (row, record.workload.clone(), record.threads, program.clone(), metric);
@@ -61,6 +62,15 @@ pub(super) fn cross_checks(summary: &Summary, records: &[LaunchRecord]) -> Vec<C
         }
     }
     values.into_iter().filter_map(|(key, values)| cross_check(summary, key, &values)).collect()
+}
+
+/// The row that a record's figures belong beside: llama-bench's stand beside llama.cpp's.
+fn row_of(summary: &Summary, record: &LaunchRecord) -> Option<usize> {
+    let own = summary.rows.iter().position(|r| r.label == record.framework);
+    if record.role == Role::CrossCheck && record.framework == CROSS_CHECK_LABEL {
+        return own.or_else(|| summary.rows.iter().position(|r| r.id == CROSS_CHECK_FRAMEWORK));
+    }
+    own
 }
 
 fn cross_check(summary: &Summary, key: Key, values: &[f64]) -> Option<CrossCheck> {
@@ -97,5 +107,6 @@ fn metric_of(name: &str) -> Option<Metric> {
 fn program_name(argv: &[String]) -> String {
     let path = argv.first().map_or("", String::as_str);
     let name = path.rsplit(['/', '\\']).next().unwrap_or_default();
+    let name = name.strip_suffix(".exe").unwrap_or(name);
     if name.is_empty() { "another program".to_owned() } else { name.to_owned() }
 }

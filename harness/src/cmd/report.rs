@@ -1,0 +1,191 @@
+//! `harness report`: bundles in, reports out. Nothing is measured.
+
+use crate::bundle::{self, Bundle};
+use crate::chart::KINDS;
+use crate::report::{Rendered, render};
+use anyhow::{Context, Result, bail};
+use std::fs;
+use std::io::{ErrorKind, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// Where bundles are looked for when none is named.
+const RUNS_DIR: &str = "reports/runs";
+
+/// Arguments of `harness report`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Bundles to report on; without any, the newest under reports/runs.
+    #[arg(value_name = "BUNDLE")]
+    bundles: Vec<PathBuf>,
+    /// Write there instead of into the bundle; of several bundles each gets a directory of its own there.
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Write nothing; exit with 1 if a file is not what would be written.
+    #[arg(long)]
+    check: bool,
+}
+
+/// Writes the reports, or checks those that are there.
+pub fn run(args: Args) -> Result<ExitCode> {
+    let dirs = if args.bundles.is_empty() { vec![newest(Path::new(RUNS_DIR))?] } else { args.bundles };
+    let mut n_stale = 0;
+    for dir in &dirs {
+        let bundle = match bundle::read(dir) {
+            Ok(bundle) => bundle,
+            Err(error) => {
+                eprintln!("error: {error}");
+                return Ok(ExitCode::from(2));
+            }
+        };
+        let out = match &args.out {
+            None => bundle.dir.clone(),
+            Some(out) if dirs.len() == 1 => out.clone(),
+            Some(out) => out.join(&bundle.manifest.id),
+        };
+        if args.check {
+            n_stale += check(&bundle, &out)?;
+        } else {
+            println!("{}", write(&bundle, &out)?.display());
+        }
+    }
+    Ok(if n_stale == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Writes `report.md`, `summary.csv` and the charts of a bundle into `out`; returns the path of the report.
+pub fn write(bundle: &Bundle, out: &Path) -> Result<PathBuf> {
+    let rendered = render(&bundle.manifest, &bundle.records);
+    fs::create_dir_all(out.join("charts")).with_context(|| out.display().to_string())?;
+    for path in left_over(&rendered, out)? {
+        fs::remove_file(&path).with_context(|| path.display().to_string())?;
+    }
+    // The report comes last: whoever sees a new one finds its charts.
+    for (path, content) in files(&rendered, out).into_iter().rev() {
+        write_atomically(&path, content.as_bytes()).with_context(|| path.display().to_string())?;
+    }
+    Ok(out.join("report.md"))
+}
+
+/// Names every file that is not what would be written; returns how many there are.
+fn check(bundle: &Bundle, out: &Path) -> Result<usize> {
+    let rendered = render(&bundle.manifest, &bundle.records);
+    let mut n_stale = 0;
+    let mut stale = |path: &Path, why: &str| {
+        eprintln!("stale: {}: {why}; run `harness report` again", path.display());
+        n_stale += 1;
+    };
+    for (path, content) in files(&rendered, out) {
+        match fs::read(&path) {
+            Ok(found) if found == content.as_bytes() => {}
+            Ok(_) => stale(&path, "differs from what the bundle gives"),
+            Err(error) if error.kind() == ErrorKind::NotFound => stale(&path, "is missing"),
+            Err(error) => return Err(error).with_context(|| path.display().to_string()),
+        }
+    }
+    for path in left_over(&rendered, out)? {
+        stale(&path, "is left over from an earlier report");
+    }
+    Ok(n_stale)
+}
+
+/// Every file of a report with its content, the report itself first.
+fn files<'a>(rendered: &'a Rendered, out: &Path) -> Vec<(PathBuf, &'a str)> {
+    let mut files =
+        vec![(out.join("report.md"), &*rendered.markdown), (out.join("summary.csv"), &*rendered.summary_csv)];
+    files.extend(rendered.charts.iter().map(|(name, svg)| (out.join("charts").join(name), &**svg)));
+    files
+}
+
+/// Charts of an earlier report that this one does not have.
+fn left_over(rendered: &Rendered, out: &Path) -> Result<Vec<PathBuf>> {
+    let dir = out.join("charts");
+    let entries = match fs::read_dir(&dir) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error).with_context(|| dir.display().to_string()),
+    };
+    let mut paths = Vec::new();
+    for entry in entries {
+        let name = entry?.file_name().to_string_lossy().into_owned();
+        let is_chart =
+            name.ends_with(".svg") && KINDS.iter().any(|k| name.starts_with(&format!("{}-", k.id)));
+        if is_chart && !rendered.charts.iter().any(|(wanted, _)| *wanted == name) {
+            paths.push(dir.join(name));
+        }
+    }
+    paths.sort();
+    Ok(paths)
+}
+
+/// The bundle under `runs` that was begun last.
+fn newest(runs: &Path) -> Result<PathBuf> {
+    let mut found: Vec<(String, PathBuf)> = Vec::new();
+    let entries =
+        fs::read_dir(runs).with_context(|| format!("{}: no bundles here; name one", runs.display()))?;
+    for entry in entries {
+        let dir = entry?.path();
+        // One that cannot be read is not hidden for that: it is the newest if its name says so, and then refused.
+        if let Ok(text) = fs::read_to_string(dir.join("manifest.json")) {
+            let manifest: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
+            let begun = manifest["created_at"].as_str().map(str::to_owned);
+            let name = || dir.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            found.push((begun.unwrap_or_else(name), dir));
+        }
+    }
+    let Some((_, dir)) = found.into_iter().max() else {
+        bail!("{}: no bundles here; name one, or make one by `harness run`", runs.display());
+    };
+    Ok(dir)
+}
+
+/// Writes a file that is either whole or as it was.
+fn write_atomically(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let mut builder = tempfile::Builder::new();
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644));
+    let mut file = builder.tempfile_in(path.parent().unwrap_or(Path::new(".")))?;
+    file.write_all(bytes)?;
+    file.persist(path).map_err(|e| e.error)?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing;
+
+    fn bundle(dir: &Path) -> Bundle {
+        let (manifest, records) = testing::example();
+        Bundle { dir: dir.to_owned(), manifest, records }
+    }
+
+    #[test]
+    fn what_was_written_is_not_stale_until_it_is_changed() {
+        let dir = tempfile::tempdir().unwrap();
+        let bundle = bundle(dir.path());
+        assert_eq!(check(&bundle, dir.path()).unwrap(), 2 + KINDS.len(), "nothing is there yet");
+        let report = write(&bundle, dir.path()).unwrap();
+        assert_eq!(check(&bundle, dir.path()).unwrap(), 0);
+
+        fs::write(&report, "changed").unwrap();
+        fs::write(dir.path().join("charts/throughput-gone.svg"), "<svg/>").unwrap();
+        fs::write(dir.path().join("charts/notes.txt"), "kept").unwrap();
+        assert_eq!(check(&bundle, dir.path()).unwrap(), 2);
+        write(&bundle, dir.path()).unwrap();
+        assert_eq!(check(&bundle, dir.path()).unwrap(), 0);
+        assert!(dir.path().join("charts/notes.txt").exists());
+    }
+
+    #[test]
+    fn the_newest_bundle_is_the_one_begun_last() {
+        let runs = tempfile::tempdir().unwrap();
+        assert!(newest(runs.path()).is_err());
+        for (name, begun) in [("b", "2026-01-01T00:00:00Z"), ("a", "2026-01-02T00:00:00Z")] {
+            let dir = runs.path().join(name);
+            fs::create_dir(&dir).unwrap();
+            fs::write(dir.join("manifest.json"), format!("{{\"created_at\": \"{begun}\"}}")).unwrap();
+        }
+        fs::create_dir(runs.path().join("z-not-a-bundle")).unwrap();
+        assert_eq!(newest(runs.path()).unwrap(), runs.path().join("a"));
+    }
+}
