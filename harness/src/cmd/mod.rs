@@ -40,7 +40,6 @@ pub enum Command {
 /// Runs a command; its exit code follows the list in the README.
 pub fn run(command: Command) -> Result<ExitCode> {
     match command {
-        Command::Models(action) => models::run(action, &KNOWN_FRAMEWORKS),
         Command::Report(args) => report::run(args),
         Command::Run(args) => run::run(&args),
         Command::Models(action) => models::run(action, &Registry::embedded()?.ids()),
