@@ -24,6 +24,8 @@ pub(super) struct Check {
     pub(super) name: String,
     pub(super) status: Status,
     pub(super) found: String,
+    /// The file that it is about.
+    pub(super) path: Option<PathBuf>,
     /// What to do about it.
     pub(super) remedy: Option<String>,
 }
@@ -57,7 +59,14 @@ impl Status {
 
 impl Check {
     fn ok(name: impl Into<String>, found: impl Into<String>) -> Self {
-        Self { area: "machine", name: name.into(), status: Status::Ok, found: found.into(), remedy: None }
+        Self {
+            area: "machine",
+            name: name.into(),
+            status: Status::Ok,
+            found: found.into(),
+            path: None,
+            remedy: None,
+        }
     }
 
     fn warning(name: impl Into<String>, found: impl Into<String>, remedy: impl Into<String>) -> Self {
@@ -74,6 +83,10 @@ impl Check {
 
     fn of(self, area: &'static str) -> Self {
         Self { area, ..self }
+    }
+
+    fn at(self, path: PathBuf) -> Self {
+        Self { path: Some(path), ..self }
     }
 }
 
@@ -103,10 +116,11 @@ fn framework(entry: &Entry, cache: &Cache) -> Check {
         Err(error) => Check::missing(name, format!("{place}: {error}"), anew),
         Ok(version) => {
             let found = format!("{}, {place}", version.as_deref().unwrap_or("version told when it runs"));
-            match located.notes.as_slice() {
+            let check = match located.notes.as_slice() {
                 [] => Check::ok(name, found),
                 notes => Check::warning(name, format!("{found}; {}", notes.join("; ")), anew),
-            }
+            };
+            check.at(located.program)
         }
     }
 }
@@ -121,14 +135,14 @@ pub(super) fn model(scenario: &Scenario, path: &Path, cache: &Cache) -> Check {
         ModelSource::Path(file) => {
             let file = path.parent().unwrap_or(Path::new(".")).join(file);
             match std::fs::metadata(&file) {
-                Ok(meta) => Check::ok(name, show_file(&file, meta.len())),
+                Ok(meta) => Check::ok(name, show_file(&file, meta.len())).at(file),
                 Err(error) => {
                     Check::missing(name, format!("{}: {error}", file.display()), "put the file there")
                 }
             }
         }
         ModelSource::Url(_) | ModelSource::Wheel { .. } => match find_cached(spec, cache) {
-            Some((file, bytes)) => Check::ok(name, show_file(&file, bytes)),
+            Some((file, bytes)) => Check::ok(name, show_file(&file, bytes)).at(file),
             None => Check::missing(name, "not in the cache", fetch),
         },
     };
