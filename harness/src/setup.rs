@@ -132,6 +132,22 @@ pub fn locate(wanted: &Entry, cache: &Cache) -> Result<Located, NotFound> {
     locate_in(wanted, cache, |name| std::env::var_os(name))
 }
 
+/// The version of a program that was found: as its installation tells, else as the program itself does. It is asked in
+/// any case, where it can be, so that one that no longer runs is noticed. `None`: it says so only when it is driven.
+///
+/// # Errors
+/// If the program cannot be asked.
+pub fn version_of(entry: &Entry, located: &Located) -> Result<Option<String>, AskError> {
+    let asked = match entry.version_command.split_first() {
+        Some((_, args)) if located.how != How::Itself => {
+            let args: Vec<&str> = args.iter().map(String::as_str).collect();
+            Some(ask_version(&located.program, &args)?)
+        }
+        _ => None,
+    };
+    Ok(located.version.clone().or(asked))
+}
+
 /// Installs what is missing of `wanted`, or all of it with `force`; one answer for each, in order.
 pub fn ensure(wanted: &[&Entry], force: bool, cache: &Cache) -> Vec<(String, Result<Located>)> {
     wanted.iter().map(|one| (one.id.clone(), ensure_one(one, force, cache))).collect()

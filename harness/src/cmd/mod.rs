@@ -1,6 +1,7 @@
 //! The commands: one file each, one line each in [`Command`].
 
 pub mod child;
+pub mod doctor;
 pub mod models;
 pub mod report;
 pub mod run;
@@ -32,6 +33,8 @@ pub enum Command {
     LaunchChild(child::Args),
     /// Install the frameworks that are missing.
     Setup(setup::Args),
+    /// Say what is there, which version, and what to do about the rest.
+    Doctor(doctor::Args),
 }
 
 /// Runs a command; its exit code follows the list in the README.
@@ -44,5 +47,6 @@ pub fn run(command: Command) -> Result<ExitCode> {
         Command::Runner(which) => runner::run(&which),
         Command::LaunchChild(args) => child::run(&args),
         Command::Setup(args) => setup::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
     }
 }

