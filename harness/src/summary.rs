@@ -249,7 +249,7 @@ fn row(manifest: &Manifest, label: &str, id: &str) -> Row {
     let shared = manifest.scenario.frameworks.iter().filter(|f| f.id == id).count() > 1;
     let name = match said(|f| &f.display_name) {
         name if name.is_empty() => label.to_owned(),
-        name if shared && name != label => format!("{name} [{label}]"),
+        name if shared && name != label => format!("{name}, {label}"),
         name => name,
     };
     Row {

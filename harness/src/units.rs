@@ -54,10 +54,10 @@ pub fn show_ms(value: f64) -> String {
     fixed(value, decimals)
 }
 
-/// Bytes as whole megabytes (10^6); one decimal below 10.
+/// Bytes as whole megabytes (10^6); one decimal below 100.
 pub fn show_mb(bytes: f64) -> String {
     let mb = bytes / BYTES_PER_MB;
-    fixed(mb, usize::from(mb.abs() < 10.0))
+    fixed(mb, usize::from(mb.abs() < 100.0))
 }
 
 /// A ratio: three decimals below 10, two above.
@@ -103,7 +103,7 @@ mod tests {
     fn figures_are_rounded_as_tables_write_them() {
         assert_eq!([show(1234.5), show(123.45), show(59.666)], ["1234", "123.5", "59.67"].map(str::to_owned));
         assert_eq!([show_ms(1234.5), show_ms(51.84), show_ms(1.234)], ["1234", "51.8", "1.23"]);
-        assert_eq!([show_mb(637_699_456.0), show_mb(5_250_000.0)], ["638", "5.2"]);
+        assert_eq!([show_mb(637_699_456.0), show_mb(15_260_000.0)], ["638", "15.3"]);
         assert_eq!([show_ratio(0.6714), show_ratio(12.3456)], ["0.671", "12.35"]);
         assert_eq!(show_difference(0.663), "-34%");
         assert_eq!([show_difference(1.05), show_difference(0.999)], ["+5%", "0%"]);

@@ -111,7 +111,7 @@ impl Team {
             epoch: Padded(AtomicUsize::new(0)),
             next: Padded(AtomicUsize::new(0)),
             poisoned: AtomicBool::new(false),
-            spins: if n <= processors { 10_000 } else { 0 },
+            spins: if n <= processors { 400 } else { 0 },
         }
     }
 }

@@ -131,10 +131,10 @@ fn rows_of_the_tests_are_as_long_as_real_ones() {
 #[test]
 fn blocks_of_hostile_bits_do_not_panic() {
     // Scales that are NaN or infinite: the levels need not agree in the payload of a NaN, but in that it is one.
-    let not_numbers = |format: &'static Format, rows: &[u8]| {
+    let check_levels = |format: &'static Format, rows: &[u8], x: fn(usize) -> Vec<f32>| {
         let cols = 2 * format.block_len.max(GROUP);
         let row_bytes = cols / format.block_len * format.block_bytes;
-        let mut case = Case::new(format, cols, 5, 1, values(3, 5 * cols), &vec![0.0; 8 * cols]);
+        let mut case = Case::new(format, cols, 5, 1, x(5 * cols), &vec![0.0; 8 * cols]);
         (format.decode)(rows, &mut case.weights);
         let row = |l| &rows[l * row_bytes..][..row_bytes];
         format.packing.pack(std::array::from_fn(row), &mut case.panels);
@@ -145,24 +145,27 @@ fn blocks_of_hostile_bits_do_not_panic() {
                 assert!(same, "{format:?}, {}: {a} is not {b}", level.name());
             }
         }
-        let lanes_of_numbers = |row: &[f32]| row.iter().all(|w| w.is_finite());
+        let all_finite = |row: &[f32]| row.iter().all(|w| w.is_finite());
         for (l, weights) in case.weights.chunks_exact(cols).enumerate() {
-            assert!(lanes_of_numbers(weights) || !scalar[l].is_finite(), "{format:?}: a fault vanished");
+            assert!(all_finite(weights) || !scalar[l].is_finite(), "{format:?}: a fault vanished");
         }
     };
     for format in FORMATS {
         let n = 8 * 2 * format.block_len.max(GROUP) / format.block_len * format.block_bytes;
         for byte in [0xff, 0x7c, 0xfc, 0x80, 0x00] {
-            not_numbers(format, &vec![byte; n]);
+            // Also activations of one sign at full magnitude; 0x80 is the lowest signed quant: nothing may saturate.
+            for x in [|n| vec![1.0; n], |n| vec![-1.0; n], |n| values(3, n)] {
+                check_levels(format, &vec![byte; n], x);
+            }
         }
         for seed in 0..20 {
-            not_numbers(format, &random_bytes(seed, n));
+            check_levels(format, &random_bytes(seed, n), |n| values(3, n));
         }
     }
 }
 
 #[test]
-fn encoding_values_that_are_not_numbers_does_not_panic() {
+fn encoding_values_that_are_check_levels_does_not_panic() {
     for format in FORMATS {
         for hostile in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, f32::MAX, f32::MIN, 1e-45, -0.0] {
             for every in [1, 7] {

@@ -185,10 +185,6 @@ impl Simd for Avx2 {
         vector!(_mm256_sub_epi32(a, _mm256_set1_epi32(b)))
     }
     #[inline(always)]
-    fn add_ii(self, a: __m256i, b: __m256i) -> __m256i {
-        vector!(_mm256_add_epi32(a, b))
-    }
-    #[inline(always)]
     fn to_f(self, v: __m256i) -> __m256 {
         vector!(_mm256_cvtepi32_ps(v))
     }

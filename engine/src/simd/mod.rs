@@ -72,7 +72,6 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     /// The same for signed q.
     fn dot_signed<const N: usize>(self, q: &[Self::B], a: &[i8; N]) -> Self::I;
     fn sub_i(self, a: Self::I, b: i32) -> Self::I;
-    fn add_ii(self, a: Self::I, b: Self::I) -> Self::I;
     /// To the nearest f32, ties to even.
     fn to_f(self, v: Self::I) -> Self::F;
 

@@ -118,10 +118,6 @@ impl Simd for Scalar {
         a.map(|a| a - b)
     }
     #[inline(always)]
-    fn add_ii(self, a: Self::I, b: Self::I) -> Self::I {
-        from_fn(|i| a[i] + b[i])
-    }
-    #[inline(always)]
     fn to_f(self, v: Self::I) -> Self::F {
         v.map(|v| v as f32)
     }

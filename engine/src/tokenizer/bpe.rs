@@ -49,17 +49,22 @@ impl Bpe {
         }
         let mut next = bpe.n_tokens;
         let mut symbol = |bytes: &[u8]| {
-            *bpe.symbols.entry(bytes.into()).or_insert_with(|| {
-                next += 1;
-                next - 1
-            })
+            if let Some(&known) = bpe.symbols.get(bytes) {
+                return known;
+            }
+            bpe.symbols.insert(bytes.into(), next);
+            next += 1;
+            next - 1
         };
         bpe.bytes = std::array::from_fn(|byte| symbol(&[byte as u8]));
         for (merge, rank) in vocab.merges.iter().zip(0u32..) {
             let Some((left, right)) = halves(merge) else { continue };
-            let (Some(left), Some(right)) = (bytes_of(left), bytes_of(right)) else { continue };
-            let pair = (symbol(&left), symbol(&right));
-            let both = symbol(&[left, right].concat());
+            let Some(mut both) = bytes_of(left) else { continue };
+            let left = symbol(&both);
+            let Some(right) = bytes_of(right) else { continue };
+            both.extend_from_slice(&right);
+            let pair = (left, symbol(&right));
+            let both = symbol(&both);
             bpe.merges.entry(pair).or_insert((rank, both));
         }
         bpe.one_byte = std::array::from_fn(|byte| bpe.id_of(&[byte as u8]));
@@ -155,7 +160,7 @@ const SHIFTED: [u8; 68] = {
     shifted
 };
 
-fn char_of(byte: u8) -> char {
+pub(super) fn char_of(byte: u8) -> char {
     let shifted = SHIFTED.iter().zip('\u{100}'..).find(|&(&b, _)| b == byte);
     shifted.map_or(char::from(byte), |(_, c)| c)
 }
@@ -169,7 +174,11 @@ fn byte_of(c: char) -> Option<u8> {
 
 /// The bytes that `text` spells, if it is written in GPT-2's alphabet throughout.
 fn bytes_of(text: &[u8]) -> Option<Vec<u8>> {
-    std::str::from_utf8(text).ok()?.chars().map(byte_of).collect()
+    let mut bytes = Vec::with_capacity(text.len());
+    for c in std::str::from_utf8(text).ok()?.chars() {
+        bytes.push(byte_of(c)?);
+    }
+    Some(bytes)
 }
 
 #[cfg(test)]

@@ -63,3 +63,37 @@ fn locate(gguf: &Gguf, error: Error) -> Error {
         None => error,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ErrorKind;
+    use crate::gguf::{Array, GgufBuilder};
+    use crate::tokenizer::EncodeOptions;
+
+    fn open(bos: u32) -> Result<Tokenizer> {
+        let tokens = ["<unk>", "<s>", "</s>", "▁", "a", "▁a"];
+        let mut builder = GgufBuilder::new();
+        builder.metadata("tokenizer.ggml.model", "llama");
+        builder.metadata("tokenizer.ggml.tokens", Array::String(tokens.iter().collect()));
+        builder.metadata("tokenizer.ggml.scores", Array::I32(vec![0, 0, 0, -3, -2, -1]));
+        builder.metadata("tokenizer.ggml.token_type", Array::I32(vec![2, 3, 3, 1, 1, 1]));
+        builder.metadata("tokenizer.ggml.bos_token_id", bos);
+        let file = tempfile::NamedTempFile::new().unwrap();
+        builder.start(file.reopen().unwrap()).unwrap().finish().unwrap();
+        Tokenizer::from_gguf(&Gguf::open(file.path()).unwrap())
+    }
+
+    #[test]
+    fn reads_the_keys() {
+        let options = EncodeOptions { add_special: true, parse_special: true };
+        assert_eq!(open(1).unwrap().encode(b"a</s>", options), [1, 5, 2]);
+    }
+
+    #[test]
+    fn errors_name_file_key_and_offset() {
+        let error = open(6).unwrap_err();
+        assert_eq!((error.kind(), error.key()), (ErrorKind::Value, Some("tokenizer.ggml.bos_token_id")));
+        assert!(error.file().is_some() && error.offset().is_some());
+    }
+}

@@ -137,7 +137,7 @@ mod tests {
 
     #[test]
     fn leftmost_of_equals_goes_first() {
-        assert_eq!(lengths(0), []);
+        assert!(lengths(0).is_empty());
         assert_eq!(lengths(3), [2, 1]);
         assert_eq!(lengths(7), [4, 2, 1]);
         assert_eq!(lengths(9), [4, 4, 1]);

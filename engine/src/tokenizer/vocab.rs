@@ -1,6 +1,6 @@
 //! What a GGUF file says about its vocabulary, checked.
 
-use std::collections::HashSet;
+use foldhash::{HashSet, HashSetExt};
 
 use crate::{Error, ErrorKind, Result};
 

@@ -44,7 +44,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
             Some(out) => out.join(&bundle.manifest.id),
         };
         if args.check {
-            n_stale += check(&bundle, &out)?;
+            n_stale += check(&render(&bundle.manifest, &bundle.records), &out)?;
         } else {
             println!("{}", write(&bundle, &out)?.display());
         }
@@ -54,27 +54,29 @@ pub fn run(args: Args) -> Result<ExitCode> {
 
 /// Writes `report.md`, `summary.csv` and the charts of a bundle into `out`; returns the path of the report.
 pub fn write(bundle: &Bundle, out: &Path) -> Result<PathBuf> {
-    let rendered = render(&bundle.manifest, &bundle.records);
+    write_files(&render(&bundle.manifest, &bundle.records), out)
+}
+
+fn write_files(rendered: &Rendered, out: &Path) -> Result<PathBuf> {
     fs::create_dir_all(out.join("charts")).with_context(|| out.display().to_string())?;
-    for path in left_over(&rendered, out)? {
+    for path in left_over(rendered, out)? {
         fs::remove_file(&path).with_context(|| path.display().to_string())?;
     }
     // The report comes last: whoever sees a new one finds its charts.
-    for (path, content) in files(&rendered, out).into_iter().rev() {
+    for (path, content) in files(rendered, out).into_iter().rev() {
         write_atomically(&path, content.as_bytes()).with_context(|| path.display().to_string())?;
     }
     Ok(out.join("report.md"))
 }
 
 /// Names every file that is not what would be written; returns how many there are.
-fn check(bundle: &Bundle, out: &Path) -> Result<usize> {
-    let rendered = render(&bundle.manifest, &bundle.records);
+fn check(rendered: &Rendered, out: &Path) -> Result<usize> {
     let mut n_stale = 0;
     let mut stale = |path: &Path, why: &str| {
         eprintln!("stale: {}: {why}; run `harness report` again", path.display());
         n_stale += 1;
     };
-    for (path, content) in files(&rendered, out) {
+    for (path, content) in files(rendered, out) {
         match fs::read(&path) {
             Ok(found) if found == content.as_bytes() => {}
             Ok(_) => stale(&path, "differs from what the bundle gives"),
@@ -82,7 +84,7 @@ fn check(bundle: &Bundle, out: &Path) -> Result<usize> {
             Err(error) => return Err(error).with_context(|| path.display().to_string()),
         }
     }
-    for path in left_over(&rendered, out)? {
+    for path in left_over(rendered, out)? {
         stale(&path, "is left over from an earlier report");
     }
     Ok(n_stale)
@@ -154,35 +156,31 @@ mod tests {
     use super::*;
     use crate::testing;
 
-    fn bundle(dir: &Path) -> Bundle {
-        let (manifest, records) = testing::example();
-        Bundle { dir: dir.to_owned(), manifest, records }
-    }
-
     #[test]
     fn what_was_written_is_not_stale_until_it_is_changed() {
         let dir = tempfile::tempdir().unwrap();
-        let bundle = bundle(dir.path());
-        assert_eq!(check(&bundle, dir.path()).unwrap(), 2 + KINDS.len(), "nothing is there yet");
-        let report = write(&bundle, dir.path()).unwrap();
-        assert_eq!(check(&bundle, dir.path()).unwrap(), 0);
+        let (manifest, records) = testing::example();
+        let rendered = render(&manifest, &records);
+        let n_stale = || check(&rendered, dir.path()).unwrap();
+        assert_eq!(n_stale(), 2 + KINDS.len(), "nothing is there yet");
+        let report = write_files(&rendered, dir.path()).unwrap();
+        assert_eq!(n_stale(), 0);
 
         fs::write(&report, "changed").unwrap();
         fs::write(dir.path().join("charts/throughput-gone.svg"), "<svg/>").unwrap();
         fs::write(dir.path().join("charts/notes.txt"), "kept").unwrap();
-        assert_eq!(check(&bundle, dir.path()).unwrap(), 2);
-        write(&bundle, dir.path()).unwrap();
-        assert_eq!(check(&bundle, dir.path()).unwrap(), 0);
+        assert_eq!(n_stale(), 2);
+        write_files(&rendered, dir.path()).unwrap();
+        assert_eq!(n_stale(), 0);
         assert!(dir.path().join("charts/notes.txt").exists());
     }
 
     #[test]
     fn a_bundle_on_disk_becomes_a_report() {
         let dir = tempfile::tempdir().unwrap();
-        let bundle = bundle(dir.path());
-        fs::write(dir.path().join("manifest.json"), serde_json::to_string(&bundle.manifest).unwrap())
-            .unwrap();
-        let lines = bundle.records.iter().map(|r| serde_json::to_string(r).unwrap() + "\n");
+        let (manifest, records) = testing::example();
+        fs::write(dir.path().join("manifest.json"), serde_json::to_string(&manifest).unwrap()).unwrap();
+        let lines = records.iter().map(|r| serde_json::to_string(r).unwrap() + "\n");
         fs::write(dir.path().join("samples.jsonl"), lines.collect::<String>()).unwrap();
         let code = |check| {
             let args = Args { bundles: vec![dir.path().to_owned()], out: None, check };
