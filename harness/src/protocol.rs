@@ -166,7 +166,7 @@ pub fn parse_event(line: &str) -> Result<Event, ProtocolError> {
     })
 }
 
-/// A line for an error message: control characters escaped, at most [`QUOTE_CHARS_MAX`] characters.
+/// A line for an error message: control characters escaped, at most 120 of them.
 pub fn quote(line: &str) -> String {
     let line = line.trim_end();
     let short: String = line.chars().take(QUOTE_CHARS_MAX).flat_map(char::escape_debug).collect();

@@ -4,7 +4,7 @@
 //! interrupted or the launcher is dropped. Whatever goes wrong becomes a failed outcome, never an abort.
 //!
 //! Clocks. `load_ns` runs on the launcher's monotonic clock from just before the spawn until the runner's `ready`
-//! line (or the server's first healthy answer, polled every [`server::HEALTH_POLL`]) was read. The cold first token
+//! line (or the server's first healthy answer, asked for every 4 ms) was read. The cold first token
 //! of a server is stamped on the same clock; that of a runner is `load_ns` plus the runner's own time of its first
 //! token, because its first request starts right at `ready`. Runners that simulate (see
 //! [`crate::framework::registry::Entry::self_reported_load`]) report their load themselves.

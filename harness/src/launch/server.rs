@@ -61,8 +61,12 @@ struct Client {
 
 impl Client {
     fn new(port: u16) -> Client {
-        let config = ureq::Agent::config_builder().proxy(None).http_status_as_error(false).build();
-        Client { agent: config.new_agent(), base: format!("http://127.0.0.1:{port}") }
+        // A connection for each request: one that is kept may be closed by the server just as it is used again.
+        let config = ureq::Agent::config_builder().proxy(None).http_status_as_error(false);
+        Client {
+            agent: config.max_idle_connections(0).build().new_agent(),
+            base: format!("http://127.0.0.1:{port}"),
+        }
     }
 
     fn converse(

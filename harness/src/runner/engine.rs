@@ -59,12 +59,7 @@ impl Backend for EngineBackend {
         // As llama.cpp's micro-batch: what is computed at once, at most the batch.
         let batch = DEFAULT_BATCH.min(job.batch as usize);
         let context = job.context as usize;
-        let options = SessionOptions {
-            context: Some(context),
-            threads: Some(threads),
-            batch: Some(batch),
-            ..SessionOptions::default()
-        };
+        let options = SessionOptions { context: Some(context), threads: Some(threads), batch: Some(batch) };
         self.session = Some(model.session(options).map_err(refused)?);
         self.logits.reserve_exact(model.config().n_vocab);
         Ok(u32::try_from(model.threads()).unwrap_or(u32::MAX))
