@@ -220,7 +220,7 @@ impl BaseReader {
         }
         let field = |i: usize| i32::from_le_bytes([head[i], head[i + 1], head[i + 2], head[i + 3]]);
         let [n_ctx, n_vocab, n_chunks] = [8, 12, 16].map(field).map(|n| usize::try_from(n).unwrap_or(0));
-        let n_tokens = n_ctx.checked_mul(n_chunks).unwrap_or(usize::MAX);
+        let n_tokens = n_ctx.saturating_mul(n_chunks);
         if n_ctx < 4 || n_chunks == 0 || n_vocab == 0 || n_vocab > MAX_VOCAB || n_tokens > MAX_TOKENS {
             let message =
                 format!("impossible counts: {n_ctx} tokens, {n_vocab} vocabulary, {n_chunks} chunks");

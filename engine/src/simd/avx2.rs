@@ -185,6 +185,19 @@ impl Simd for Avx2 {
         vector!(_mm256_sub_epi32(a, _mm256_set1_epi32(b)))
     }
     #[inline(always)]
+    fn to_bytes(self, v: [__m256; 4]) -> [i8; 32] {
+        let mut out = [0; 32];
+        vector!({
+            let low = _mm256_packs_epi32(_mm256_cvtps_epi32(v[0]), _mm256_cvtps_epi32(v[1]));
+            let high = _mm256_packs_epi32(_mm256_cvtps_epi32(v[2]), _mm256_cvtps_epi32(v[3]));
+            // Packing works within halves of 128 bits; this puts the groups of four bytes back in order.
+            let order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+            let bytes = _mm256_permutevar8x32_epi32(_mm256_packs_epi16(low, high), order);
+            _mm256_storeu_si256(out.as_mut_ptr().cast(), bytes);
+        });
+        out
+    }
+    #[inline(always)]
     fn to_f(self, v: __m256i) -> __m256 {
         vector!(_mm256_cvtepi32_ps(v))
     }

@@ -72,6 +72,8 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     /// The same for signed q.
     fn dot_signed<const N: usize>(self, q: &[Self::B], a: &[i8; N]) -> Self::I;
     fn sub_i(self, a: Self::I, b: i32) -> Self::I;
+    /// Integral values in −128…127 as bytes, in order.
+    fn to_bytes(self, v: [Self::F; 4]) -> [i8; 32];
     /// To the nearest f32, ties to even.
     fn to_f(self, v: Self::I) -> Self::F;
 
@@ -120,12 +122,11 @@ pub const LEVEL_VARIABLE: &str = "ENGINE_SIMD";
 impl Level {
     /// Every level that this processor has, the best last.
     pub fn available() -> Vec<Level> {
-        let mut levels = vec![Level::Scalar];
         #[cfg(target_arch = "x86_64")]
         if Avx2::detect().is_some() {
-            levels.push(Level::Avx2);
+            return vec![Level::Scalar, Level::Avx2];
         }
-        levels
+        vec![Level::Scalar]
     }
 
     /// The level forced by [`LEVEL_VARIABLE`], else the best that this processor has.

@@ -118,6 +118,10 @@ impl Simd for Scalar {
         a.map(|a| a - b)
     }
     #[inline(always)]
+    fn to_bytes(self, v: [Self::F; 4]) -> [i8; 32] {
+        from_fn(|i| v[i / 8][i % 8] as i8)
+    }
+    #[inline(always)]
     fn to_f(self, v: Self::I) -> Self::F {
         v.map(|v| v as f32)
     }
