@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 
 /// Bundles of one day, machine and scenario.
 const BUNDLES_MAX: u32 = 1000;
+/// Keeps two writers out of one bundle.
+const LOCK_FILE: &str = ".lock";
 
 /// An open bundle; only one writer can have it.
 #[derive(Debug)]
@@ -83,6 +85,12 @@ impl Writer {
             .map_err(BundleError::io(&path))
     }
 
+    /// Ends the bundle of a run that made every launch of its plan: nothing is left to be locked.
+    pub fn finish(self) -> Result<(), BundleError> {
+        let path = self.dir.join(LOCK_FILE);
+        std::fs::remove_file(&path).map_err(BundleError::io(&path))
+    }
+
     /// The bundle's directory.
     pub fn dir(&self) -> &Path {
         &self.dir
@@ -109,7 +117,7 @@ fn new_dir(parent: &Path, id: &str) -> Result<(PathBuf, String), BundleError> {
 }
 
 fn lock(dir: &Path) -> Result<File, BundleError> {
-    let path = dir.join(".lock");
+    let path = dir.join(LOCK_FILE);
     let options = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
     let file = options.map_err(BundleError::io(&path))?;
     match file.try_lock() {

@@ -153,11 +153,17 @@ fn program(framework: &FrameworkRecord, records: &[LaunchRecord], summary: &Summ
         ("framework", row.map_or_else(|| md(&framework.label), |r| md(&r.name))),
         ("version", version.map_or_else(dash, |v| md(v))),
         ("build", build.filter(|b| !b.is_empty()).map_or_else(dash, |b| md(b))),
+        ("features", measured.map_or_else(dash, |(_, m)| features(&m.features))),
         ("licence", md(&framework.licence)),
         ("program", found.map_or_else(dash, |p| code(&p.path))),
         ("sha256", found.map_or_else(dash, |p| code(&p.sha256))),
         ("argv", measured.map_or_else(dash, |(r, _)| code(&shell(&r.argv)))),
     ])
+}
+
+/// What the program states of itself: instruction sets in use, settings that it does not follow.
+fn features(told: &[String]) -> String {
+    if told.is_empty() { "none told".to_owned() } else { md(&told.join(", ")) }
 }
 
 fn trimmed(value: f64) -> String {
