@@ -4,6 +4,7 @@ use super::Manifest;
 use super::read::{Bundle, BundleError, read, read_samples};
 use crate::redact::Redactor;
 use crate::sample::{LaunchRecord, Outcome};
+use crate::scenario::ModelSource;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -157,6 +158,9 @@ fn redact_manifest(manifest: &mut Manifest, redactor: &Redactor) {
         if let Some(unavailable) = &mut framework.unavailable {
             redact(&mut unavailable.reason);
         }
+    }
+    if let ModelSource::Path(path) = &mut manifest.scenario.model.source {
+        redact(path);
     }
     if let Some(reason) = &mut manifest.model.stand_in_reason {
         redact(reason);

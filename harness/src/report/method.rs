@@ -41,6 +41,8 @@ pub(super) struct Method {
     scenario_fence: String,
     scenario_sha256: String,
     is_engine_ours: bool,
+    /// Whether the peak is a mark that the system keeps: only Linux does.
+    is_peak_marked: bool,
 }
 
 /// Id of the engine that is developed together with this harness.
@@ -79,6 +81,7 @@ pub(super) fn method(manifest: &Manifest, records: &[LaunchRecord], summary: &Su
         scenario_fence: fence(&manifest.scenario_text),
         scenario_text: manifest.scenario_text.trim_end().to_owned(),
         scenario_sha256: md(&manifest.scenario_sha256),
+        is_peak_marked: manifest.machine.kernel.starts_with("Linux"),
         is_engine_ours: scenario
             .frameworks
             .iter()
