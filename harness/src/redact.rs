@@ -1,7 +1,16 @@
-//! What may be written into a bundle: bundles are published, so the home directory becomes `~` and paths below
-//! the repository become relative.
+//! What may be written into a bundle: bundles are published, so the home directory becomes `~`, paths below the
+//! repository become relative, and the harness's own directories become names.
 
 use std::path::Path;
+
+/// What stands for the harness's own directories.
+pub const CACHE_NAME: &str = "<cache>";
+/// For temporary files.
+pub const TMP_NAME: &str = "<tmp>";
+/// Of the program that runs.
+pub const BUILD_NAME: &str = "<build>";
+/// Where bundles are written.
+pub const OUT_NAME: &str = "<out>";
 
 /// Replaces private path prefixes in text.
 #[derive(Debug, Clone, Default)]
@@ -13,13 +22,24 @@ pub struct Redactor {
 impl Redactor {
     /// For a home directory and a repository root, as far as known.
     pub fn new(home: Option<&Path>, root: Option<&Path>) -> Redactor {
-        let rule = |path: Option<&Path>, to| {
-            let text = path?.to_str()?.trim_end_matches('/').to_string();
-            (!text.is_empty()).then_some((text, to))
-        };
-        let mut rules: Vec<_> = [rule(root, "."), rule(home, "~")].into_iter().flatten().collect();
-        rules.sort_by_key(|(prefix, _)| std::cmp::Reverse(prefix.len()));
-        Redactor { rules }
+        let rules = [(root, "."), (home, "~")];
+        rules.into_iter().fold(Redactor::default(), |all, (path, name)| match path {
+            Some(path) => all.with(path, name),
+            None => all,
+        })
+    }
+
+    /// Also replaces `path`, and what it links to, by `name`. Of two rules for one path the first counts.
+    pub fn with(mut self, path: &Path, name: &'static str) -> Redactor {
+        for path in [Some(path.to_owned()), path.canonicalize().ok()].into_iter().flatten() {
+            let prefix = path.to_str().unwrap_or_default().trim_end_matches('/');
+            if path.is_absolute() && !prefix.is_empty() && self.rules.iter().all(|(known, _)| known != prefix)
+            {
+                self.rules.push((prefix.to_owned(), name));
+            }
+        }
+        self.rules.sort_by_key(|(prefix, _)| std::cmp::Reverse(prefix.len()));
+        self
     }
 
     /// `text` with every private prefix replaced.
@@ -38,7 +58,8 @@ fn replace(text: &str, prefix: &str, to: &str) -> String {
     while let Some(at) = rest.find(prefix) {
         let (before, after) = (&rest[..at], &rest[at + prefix.len()..]);
         out.push_str(before);
-        let starts = !out.ends_with(|c: char| is_name(c) || c == '/' || c == '~');
+        let is_replaced = [CACHE_NAME, TMP_NAME, BUILD_NAME, OUT_NAME].iter().any(|name| out.ends_with(name));
+        let starts = !is_replaced && !out.ends_with(|c: char| is_name(c) || c == '/' || c == '~');
         let ends = !after.starts_with(is_name);
         rest = match (starts && ends, to, after.strip_prefix('/')) {
             (true, ".", Some(below)) if below.starts_with(is_name) => below,
@@ -72,6 +93,20 @@ mod tests {
         check("/mnt/home/ann/x", "/mnt/home/ann/x");
         check("/usr/bin/x", "/usr/bin/x");
         check("", "");
+    }
+
+    #[test]
+    fn the_directories_of_the_harness_get_names() {
+        let redactor = Redactor::new(Some(Path::new("/home/ann")), None)
+            .with(Path::new("/tmp"), TMP_NAME)
+            .with(Path::new("/home/ann/.cache/harness"), CACHE_NAME)
+            .with(Path::new("relative"), OUT_NAME);
+        let check = |text: &str, wanted: &str| assert_eq!(redactor.text(text), wanted, "{text}");
+        check("-m /home/ann/.cache/harness/m.gguf", "-m <cache>/m.gguf");
+        check("/home/ann/.cache/other", "~/.cache/other");
+        check("/tmp/x --log=/tmp/y", "<tmp>/x --log=<tmp>/y");
+        check("/home/ann/.cache/harness/tmp/x", "<cache>/tmp/x");
+        check("relative/x", "relative/x");
     }
 
     #[test]

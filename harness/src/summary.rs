@@ -95,6 +95,8 @@ pub struct WorkloadSummary {
     pub cells: Vec<CellSummary>,
     /// For each thread count with a ranked row: which decodes fastest.
     pub standings: Vec<Standing>,
+    /// For each thread count with a ranked peak of the subject: who needs less memory.
+    pub leanest: Vec<Leanness>,
 }
 
 /// Which row decodes fastest at a thread count, and whether that can be told.
@@ -110,6 +112,17 @@ pub struct Standing {
     pub ratio: Option<Ratio>,
     /// What that allows one to say.
     pub judgement: Judgement,
+}
+
+/// The subject's peak memory against each other ranked row's, paired by block.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Leanness {
+    /// Threads.
+    pub threads: u32,
+    /// The row that needs clearly less; of several the one with the smallest median.
+    pub less: Option<usize>,
+    /// Whether there are other rows and the subject needs clearly less than each.
+    pub is_least: bool,
 }
 
 /// One framework on one workload at one thread count.

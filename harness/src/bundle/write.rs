@@ -4,12 +4,15 @@ use super::Manifest;
 use super::read::{Bundle, BundleError, read, read_samples};
 use crate::redact::Redactor;
 use crate::sample::{LaunchRecord, Outcome};
+use crate::scenario::ModelSource;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
 /// Bundles of one day, machine and scenario.
 const BUNDLES_MAX: u32 = 1000;
+/// Keeps two writers out of one bundle.
+const LOCK_FILE: &str = ".lock";
 
 /// An open bundle; only one writer can have it.
 #[derive(Debug)]
@@ -83,6 +86,12 @@ impl Writer {
             .map_err(BundleError::io(&path))
     }
 
+    /// Ends the bundle of a run that made every launch of its plan: nothing is left to be locked.
+    pub fn finish(self) -> Result<(), BundleError> {
+        let path = self.dir.join(LOCK_FILE);
+        std::fs::remove_file(&path).map_err(BundleError::io(&path))
+    }
+
     /// The bundle's directory.
     pub fn dir(&self) -> &Path {
         &self.dir
@@ -109,7 +118,7 @@ fn new_dir(parent: &Path, id: &str) -> Result<(PathBuf, String), BundleError> {
 }
 
 fn lock(dir: &Path) -> Result<File, BundleError> {
-    let path = dir.join(".lock");
+    let path = dir.join(LOCK_FILE);
     let options = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
     let file = options.map_err(BundleError::io(&path))?;
     match file.try_lock() {
@@ -149,6 +158,9 @@ fn redact_manifest(manifest: &mut Manifest, redactor: &Redactor) {
         if let Some(unavailable) = &mut framework.unavailable {
             redact(&mut unavailable.reason);
         }
+    }
+    if let ModelSource::Path(path) = &mut manifest.scenario.model.source {
+        redact(path);
     }
     if let Some(reason) = &mut manifest.model.stand_in_reason {
         redact(reason);

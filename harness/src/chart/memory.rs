@@ -20,8 +20,9 @@ const VALUE_WIDTH: i32 = 80;
 fn draw(summary: &Summary, workload: &WorkloadSummary) -> Option<Drawing> {
     let threads = *workload.threads.first()?;
     let cells: Vec<&CellSummary> = workload.at(threads).collect();
+    let drawn = cells.iter().filter(|c| !c.gate_failed());
     let sizes =
-        cells.iter().filter_map(|c| peak(c).into_iter().chain(parts(c).map(|(f, a)| f + a)).reduce(f64::max));
+        drawn.filter_map(|c| peak(c).into_iter().chain(parts(c).map(|(f, a)| f + a)).reduce(f64::max));
     let model = summary.model_bytes as f64;
     let largest = sizes.reduce(f64::max)?.max(model);
     let bottom = HEADING_HEIGHT + LEGEND_HEIGHT + cells.len() as i32 * PITCH;
@@ -45,6 +46,9 @@ fn draw(summary: &Summary, workload: &WorkloadSummary) -> Option<Drawing> {
 fn bar(canvas: &Canvas, cell: &CellSummary, axis: &Axis, y: i32) {
     let at = |bytes: f64| axis.at(bytes / BYTES_PER_MB);
     let mut right = axis.at(0.0);
+    if cell.gate_failed() {
+        return canvas.text((right + 8, y), "invalid: a gate failed", SMALL, Anchor::Left);
+    }
     match parts(cell) {
         Some((file, anon)) => {
             canvas.rect((at(0.0), y - BAR / 2), (at(file), y + BAR / 2), tint(colour(cell.row)));
@@ -85,6 +89,7 @@ fn parts(cell: &CellSummary) -> Option<(f64, f64)> {
 fn alt(summary: &Summary, cells: &[&CellSummary], threads: u32) -> String {
     let rows: Vec<String> = cells
         .iter()
+        .filter(|c| !c.gate_failed())
         .filter_map(|c| {
             let name = &summary.rows[c.row].name;
             let parts = parts(c)

@@ -8,7 +8,7 @@ mod progress;
 mod provenance;
 
 use crate::bundle::{self, Bundle};
-use crate::sample::{Outcome, Role};
+use crate::sample::{LaunchRecord, Outcome, Role};
 use anyhow::Result;
 use launching::Ended;
 use std::path::{Path, PathBuf};
@@ -18,7 +18,7 @@ use std::process::ExitCode;
 const RUNS_DIR: &str = "reports/runs";
 /// A wrong scenario, file or option.
 const EXIT_USAGE: u8 = 2;
-/// Finished, but at least one framework could not be measured.
+/// Finished, but at least one launch could not be measured, or a gate failed.
 const EXIT_INCOMPLETE: u8 = 3;
 /// Interrupted; can be resumed.
 const EXIT_INTERRUPTED: u8 = 130;
@@ -104,12 +104,17 @@ fn report(bundle: &Bundle) -> Result<()> {
 fn exit_code(bundle: &Bundle) -> ExitCode {
     // A cross-check that failed is said in the report; it is no framework.
     let measured = bundle.records.iter().filter(|r| r.role == Role::Measure);
-    let n_failed = measured.filter(|r| matches!(r.outcome, Outcome::Failed { .. })).count();
+    let n_failed = measured.clone().filter(|r| matches!(r.outcome, Outcome::Failed { .. })).count();
+    let has_failed_gate =
+        |r: &&LaunchRecord| matches!(&r.outcome, Outcome::Measured(m) if m.gates.iter().any(|g| !g.passed));
+    let n_invalid = measured.filter(has_failed_gate).count();
     if n_failed > 0 {
         eprintln!("{n_failed} launches could not be measured; the report says why");
-        return ExitCode::from(EXIT_INCOMPLETE);
     }
-    ExitCode::SUCCESS
+    if n_invalid > 0 {
+        eprintln!("{n_invalid} launches did other work than was asked; the report says which gate failed");
+    }
+    if n_failed + n_invalid > 0 { ExitCode::from(EXIT_INCOMPLETE) } else { ExitCode::SUCCESS }
 }
 
 fn resume_command(args: &Args, dir: &Path) -> String {

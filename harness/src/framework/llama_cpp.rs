@@ -4,6 +4,9 @@
 //! Two things to know of its stream. It sends no chunk for a token that ends inside a UTF-8 character, only for
 //! the one that completes it: `tokens_predicted` tells how many were held back, their ids stay unknown. And it
 //! bans end-of-sequence tokens when told to ignore them, where runners generate past them.
+//!
+//! Runners take the largest logit. Temperature 0 alone would leave the server with its whole chain of samplers for
+//! each token, so it is asked for top-k with k = 1 and nothing else. Its warm-up run at load is off: runners have none.
 
 use super::server::{Answer, Asked, CompletionServer, StampedEvent};
 use super::{Conversation, Failure, LaunchRequest, LaunchSpec, ServerTalk, path_arg};
@@ -27,7 +30,7 @@ pub(super) fn describe(request: &LaunchRequest) -> Result<LaunchSpec, Failure> {
     add(&format!("-c {} -np 1", request.workload.context));
     add(&format!("-t {0} -tb {0}", request.threads));
     add(&common_flags(request));
-    add("-fit off -cram 0 --no-cache-prompt -ctxcp 0 --offline --no-ui --metrics");
+    add("-fit off -cram 0 --no-cache-prompt -ctxcp 0 --no-warmup --offline --no-ui --metrics");
     if request.options["repack"] == "off" {
         add("--no-repack");
     }
@@ -86,6 +89,8 @@ impl CompletionServer for LlamaServer {
             "prompt": prompt,
             "n_predict": n_generate,
             "temperature": 0,
+            "samplers": ["top_k"],
+            "top_k": 1,
             "ignore_eos": true,
             "cache_prompt": false,
             "return_tokens": true,

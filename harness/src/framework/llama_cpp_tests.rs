@@ -31,8 +31,8 @@ fn the_command_line_pins_every_default_that_matters() {
         assert_eq!(
             spec.argv.join(" "),
             "/opt/bin/llama-server -m /models/m.gguf -c 32 -np 1 -t 2 -tb 2 -ngl 0 -dev none -fa auto \
-             -ctk f16 -ctv f16 -b 2048 -ub 512 -lm auto -fit off -cram 0 --no-cache-prompt -ctxcp 0 --offline \
-             --no-ui --metrics --host 127.0.0.1 --port 4000"
+             -ctk f16 -ctv f16 -b 2048 -ub 512 -lm auto -fit off -cram 0 --no-cache-prompt -ctxcp 0 --no-warmup \
+             --offline --no-ui --metrics --host 127.0.0.1 --port 4000"
         );
         let Conversation::Server(talk) = spec.conversation else { panic!("a server") };
         assert_eq!(talk.requests, [(vec![1, 2, 3], 2), (vec![4, 5, 6], 4)]);
@@ -49,7 +49,7 @@ fn the_command_line_pins_every_default_that_matters() {
 fn the_request_asks_for_greedy_ids_and_no_cache() {
     assert_eq!(
         LlamaServer.request_body(&[1, 2], 4, true),
-        r#"{"cache_prompt":false,"ignore_eos":true,"n_predict":4,"n_probs":0,"prompt":[1,2],"return_tokens":true,"stream":true,"temperature":0}"#
+        r#"{"cache_prompt":false,"ignore_eos":true,"n_predict":4,"n_probs":0,"prompt":[1,2],"return_tokens":true,"samplers":["top_k"],"stream":true,"temperature":0,"top_k":1}"#
     );
 }
 

@@ -5,6 +5,7 @@ use super::{Limits, Stop, TICK};
 use crate::framework::{Failure, LaunchSpec};
 use crate::sample::FailureKind;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
+use std::ffi::OsString;
 use std::io::Write;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
@@ -22,6 +23,15 @@ pub(super) enum Pipes {
     Both,
     Stdout,
     None,
+}
+
+/// Variables that tune a framework from outside; a launch gets only those that its description sets.
+const TUNING_PREFIXES: [&str; 4] = ["LLAMA_ARG_", "GGML_", "OMP_", "ENGINE_"];
+
+fn tuning_variables(names: impl Iterator<Item = OsString>) -> impl Iterator<Item = OsString> {
+    names.filter(|name| {
+        TUNING_PREFIXES.iter().any(|prefix| name.as_encoded_bytes().starts_with(prefix.as_bytes()))
+    })
 }
 
 /// A running child; dropped, its whole group is killed.
@@ -63,6 +73,9 @@ impl ChildProcess {
             }
         };
         let (stderr_reader, stderr) = std::io::pipe().map_err(|e| failed("a pipe", e))?;
+        tuning_variables(std::env::vars_os().map(|(name, _)| name)).for_each(|name| {
+            command.env_remove(name);
+        });
         command.envs(&spec.env).process_group(0);
         command.stdin(if pipes == Pipes::Both { Stdio::piped() } else { Stdio::null() });
         if pipes == Pipes::None {
@@ -230,5 +243,18 @@ pub(super) fn describe_exit(status: ExitStatus) -> String {
     match names.iter().find(|(signal, _)| signal.as_raw() == number) {
         Some((_, name)) => format!("was ended by signal {number} ({name})"),
         None => format!("was ended by signal {number}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn variables_that_tune_are_told_from_others() {
+        let names =
+            ["PATH", "LLAMA_ARG_THREADS", "OMP_NUM_THREADS", "ENGINE_SIMD", "ENGINE", "MY_OMP_X", "GGML_X"];
+        let found: Vec<OsString> = tuning_variables(names.into_iter().map(OsString::from)).collect();
+        assert_eq!(found, ["LLAMA_ARG_THREADS", "OMP_NUM_THREADS", "ENGINE_SIMD", "GGML_X"]);
     }
 }

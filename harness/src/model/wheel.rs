@@ -55,10 +55,15 @@ fn pip_download(w: &Wheel<'_>, dir: &Path) -> Result<PathBuf, ModelError> {
             w.failed(format!("cannot start `{python}`: {e}; install Python with pip, or set HARNESS_PYTHON"))
         })?;
     if !output.status.success() {
+        // For the person at the terminal only: it may name hosts and credentials, and reasons go into bundles.
         let text = String::from_utf8_lossy(&output.stderr);
         let lines: Vec<&str> = text.lines().map(str::trim).filter(|l| !l.is_empty()).collect();
-        let tail = lines[lines.len().saturating_sub(STDERR_LINES)..].join("; ");
-        return Err(w.failed(format!("pip could not download it ({}): {tail}", output.status)));
+        for line in &lines[lines.len().saturating_sub(STDERR_LINES)..] {
+            eprintln!("pip: {line}");
+        }
+        let how =
+            output.status.code().map_or_else(|| output.status.to_string(), |code| format!("exit {code}"));
+        return Err(w.failed(format!("pip could not download it ({how})")));
     }
     let files = std::fs::read_dir(dir).map_err(ModelError::io("list", dir))?;
     let mut wheels =

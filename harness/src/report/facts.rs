@@ -36,15 +36,15 @@ pub(super) enum Fact {
     Alone { leader: String, threads: u32, tok_s: String },
     /// Speed-up of subject and baseline at the most threads.
     Scaling { threads: u32, rows: Vec<Scaled> },
-    /// Least and subject's peak memory.
-    Memory {
-        least: String,
-        least_mb: String,
-        subject: String,
-        subject_mb: String,
-        overhead_mb: String,
-        same: bool,
-    },
+    /// The subject's peak memory, and the row that needs clearly less.
+    Memory { subject: String, subject_mb: String, overhead_mb: String, is_least: bool, less: Option<Lean> },
+}
+
+/// A row that needs clearly less memory than the subject.
+#[derive(Debug, Serialize)]
+pub(super) struct Lean {
+    name: String,
+    mb: String,
 }
 
 /// The subject against the baseline.
@@ -185,16 +185,19 @@ fn scaling(summary: &Summary, workload: &WorkloadSummary, threads: u32) -> Optio
 
 fn memory(summary: &Summary, workload: &WorkloadSummary, threads: u32) -> Option<Fact> {
     let peak = |c: &CellSummary| c.estimate(Metric::PeakRss).map(|e| e.value);
-    let ranked = || workload.at(threads).filter(|c| c.is_ranked()).filter_map(|c| Some((c, peak(c)?)));
-    let (least, least_bytes) = ranked().min_by(|a, b| a.1.total_cmp(&b.1))?;
-    let (subject, subject_bytes) = ranked().find(|(c, _)| summary.rows[c.row].is_subject)?;
+    let leanness = workload.leanest.iter().find(|l| l.threads == threads)?;
+    let subject = subject(summary, workload, threads)?;
+    let subject_bytes = peak(subject)?;
+    let lean = |row: usize| {
+        let mb = show_mb(peak(workload.cell(row, threads)?)?);
+        Some(Lean { name: md(&summary.rows[row].name), mb })
+    };
     Some(Fact::Memory {
-        least: md(&summary.rows[least.row].name),
-        least_mb: show_mb(least_bytes),
         subject: md(&summary.rows[subject.row].name),
         subject_mb: show_mb(subject_bytes),
         overhead_mb: show_mb(subject_bytes - summary.model_bytes as f64),
-        same: least.row == subject.row,
+        is_least: leanness.is_least,
+        less: leanness.less.and_then(lean),
     })
 }
 

@@ -41,6 +41,8 @@ pub(super) struct Method {
     scenario_fence: String,
     scenario_sha256: String,
     is_engine_ours: bool,
+    /// Whether the peak is a mark that the system keeps: only Linux does.
+    is_peak_marked: bool,
 }
 
 /// Id of the engine that is developed together with this harness.
@@ -79,6 +81,7 @@ pub(super) fn method(manifest: &Manifest, records: &[LaunchRecord], summary: &Su
         scenario_fence: fence(&manifest.scenario_text),
         scenario_text: manifest.scenario_text.trim_end().to_owned(),
         scenario_sha256: md(&manifest.scenario_sha256),
+        is_peak_marked: manifest.machine.kernel.starts_with("Linux"),
         is_engine_ours: scenario
             .frameworks
             .iter()
@@ -153,11 +156,17 @@ fn program(framework: &FrameworkRecord, records: &[LaunchRecord], summary: &Summ
         ("framework", row.map_or_else(|| md(&framework.label), |r| md(&r.name))),
         ("version", version.map_or_else(dash, |v| md(v))),
         ("build", build.filter(|b| !b.is_empty()).map_or_else(dash, |b| md(b))),
+        ("features", measured.map_or_else(dash, |(_, m)| features(&m.features))),
         ("licence", md(&framework.licence)),
         ("program", found.map_or_else(dash, |p| code(&p.path))),
         ("sha256", found.map_or_else(dash, |p| code(&p.sha256))),
         ("argv", measured.map_or_else(dash, |(r, _)| code(&shell(&r.argv)))),
     ])
+}
+
+/// What the program states of itself: instruction sets in use, settings that it does not follow.
+fn features(told: &[String]) -> String {
+    if told.is_empty() { "none told".to_owned() } else { md(&told.join(", ")) }
 }
 
 fn trimmed(value: f64) -> String {

@@ -1,18 +1,23 @@
 //! Comparisons: each row against the baseline, and each thread count against one thread, paired by block.
 
-use super::{CellSummary, Comparison, Standing, Summary, WorkloadSummary};
+use super::{CellSummary, Comparison, Leanness, Standing, Summary, WorkloadSummary};
 use crate::sample::Metric;
 use crate::stats::{self, Ratio};
-use crate::verdict::{Judgement, judge};
+use crate::verdict::{Judgement, Verdict, judge};
 use std::collections::BTreeMap;
 
 /// Adds scaling and comparisons with the baseline to every cell.
 pub(super) fn compare(summary: &mut Summary, seed: u64) {
     let baseline = summary.rows.iter().position(|r| r.is_baseline);
+    let subject = summary.rows.iter().position(|r| r.is_subject);
     for workload in &mut summary.workloads {
         add_scaling(workload, seed);
         workload.standings =
             workload.threads.iter().filter_map(|&t| standing(workload, t, summary.margin, seed)).collect();
+        if let Some(subject) = subject {
+            let leanness = |&t: &u32| leanness(workload, t, subject, summary.margin, seed);
+            workload.leanest = workload.threads.iter().filter_map(leanness).collect();
+        }
         if let Some(baseline) = baseline {
             for threads in workload.threads.clone() {
                 add_comparisons(workload, threads, baseline, summary.margin, seed);
@@ -40,6 +45,32 @@ fn standing(workload: &WorkloadSummary, threads: u32, margin: f64, seed: u64) ->
         None => Judgement::invalid("no second row to compare with"),
     };
     Some(Standing { threads, leader: leader.row, second: second.map(|c| c.row), ratio, judgement })
+}
+
+fn leanness(
+    workload: &WorkloadSummary,
+    threads: u32,
+    subject: usize,
+    margin: f64,
+    seed: u64,
+) -> Option<Leanness> {
+    let peak = |c: &CellSummary| c.estimate(Metric::PeakRss).map(|e| e.value);
+    let ours = workload.cell(subject, threads).filter(|c| c.is_ranked() && peak(c).is_some())?;
+    let mut less: Option<(usize, f64)> = None;
+    let (mut n_others, mut n_larger) = (0, 0);
+    let others = workload.at(threads).filter(|c| c.is_ranked() && c.row != subject);
+    for (other, bytes) in others.filter_map(|c| Some((c, peak(c)?))) {
+        n_others += 1;
+        let ratio = ratio(ours, other, Metric::PeakRss, seed);
+        match ratio.map(|ratio| judge(Metric::PeakRss, &ratio, margin).verdict) {
+            Some(Verdict::Faster) => n_larger += 1,
+            Some(Verdict::Slower) if less.is_none_or(|(_, least)| bytes < least) => {
+                less = Some((other.row, bytes))
+            }
+            _ => {}
+        }
+    }
+    Some(Leanness { threads, less: less.map(|(row, _)| row), is_least: n_others > 0 && n_larger == n_others })
 }
 
 fn add_comparisons(workload: &mut WorkloadSummary, threads: u32, baseline: usize, margin: f64, seed: u64) {

@@ -24,6 +24,24 @@ fn rows_are_judged_against_the_baseline_by_block() {
 }
 
 #[test]
+fn who_needs_less_memory_is_told_only_where_every_pair_is_clear() {
+    let (manifest, records) = testing::example();
+    let leanness = |engine_bytes: fn(u32) -> u64| {
+        let mut records = records.clone();
+        for record in records.iter_mut().filter(|r| r.framework == "engine") {
+            if let Outcome::Measured(m) = &mut record.outcome {
+                m.memory.rss_peak_bytes = Some(engine_bytes(record.block));
+            }
+        }
+        let leanness = summarize(&manifest, &records).workloads[0].leanest[0].clone();
+        (leanness.is_least, leanness.less)
+    };
+    assert_eq!(leanness(|block| 100_000_000 + u64::from(block)), (true, None));
+    assert_eq!(leanness(|block| 200_000_000 + u64::from(block)), (false, Some(0)), "candle's gate failed");
+    assert_eq!(leanness(|block| if block % 2 == 0 { 100_000_000 } else { 180_000_000 }), (false, None));
+}
+
+#[test]
 fn one_launch_of_requantized_weights_keeps_the_row_out_of_the_ranking() {
     let (manifest, mut records) = testing::example();
     let of_engine = records.iter_mut().find(|r| r.framework == "engine" && r.threads == 1).unwrap();

@@ -62,7 +62,7 @@ fn gates_that_fail_are_data_not_failures() {
     let scripts =
         [("caches", "cached: 5"), ("wrong", "wrong_output: true"), ("one-thread", "threads_used: 7")];
     let place = Place::new(&scripts, 1);
-    place.run(&[]).code(0);
+    place.run(&[]).code(3);
     let bundle = place.bundle();
     let failed = |label| {
         let gates = &measured(&bundle, label)[0].gates;

@@ -66,7 +66,9 @@ pub(super) fn launch(args: &Args, loaded: &Loaded, planned: Planned) -> Result<(
         writer.append(&record)?;
         progress.end(&record);
     }
-    Ok((writer.dir().to_owned(), Ended::Complete))
+    let dir = writer.dir().to_owned();
+    writer.finish()?;
+    Ok((dir, Ended::Complete))
 }
 
 /// The first signal asks the run to stop; a second one ends it at once.

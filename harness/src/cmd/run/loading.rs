@@ -8,7 +8,7 @@ use crate::cmd::models::Meter;
 use crate::framework::Registry;
 use crate::machine::Machine;
 use crate::model::{self, ModelFile, Tools};
-use crate::redact::Redactor;
+use crate::redact::{BUILD_NAME, CACHE_NAME, OUT_NAME, Redactor, TMP_NAME};
 use crate::scenario::Scenario;
 use anyhow::{Context, Result};
 use engine::Tokenizer;
@@ -46,7 +46,9 @@ pub(super) fn load(args: &Args) -> Result<Loaded> {
     let resumed = args.resume.as_deref().map(bundle::read).transpose().map_err(|e| Usage(e.to_string()))?;
     match &resumed {
         Some(bundle) => {
-            scenario = bundle.manifest.scenario.clone();
+            // In the bundle the path of the model is redacted; the text is the same, or resuming is refused.
+            let model = std::mem::replace(&mut scenario, bundle.manifest.scenario.clone()).model;
+            scenario.model = model;
             seed = bundle.manifest.seed;
         }
         None => change(&mut scenario, args)?,
@@ -66,7 +68,7 @@ pub(super) fn load(args: &Args) -> Result<Loaded> {
         vocab_size,
         verify_prompt,
         scenario_sha256: format!("{:x}", Sha256::digest(&scenario_text)),
-        redactor: redactor(&args.scenario),
+        redactor: redactor(args, &cache),
         machine: Machine::detect(),
         scenario,
         scenario_text,
@@ -125,10 +127,30 @@ fn vocabulary(model: &ModelFile) -> Result<(u32, Option<Vec<u32>>)> {
     Ok((size, prompt.filter(|ids| !ids.is_empty())))
 }
 
-/// Hides the home directory and the path to the repository in which the scenario, or the bundle, lies.
-fn redactor(scenario: &Path) -> Redactor {
+/// Hides the home directory, the path to the repository in which the scenario lies (else to the scenario), and the
+/// directories of the harness itself.
+fn redactor(args: &Args, cache: &Cache) -> Redactor {
     let home = std::env::var_os("HOME").map(PathBuf::from);
-    let absolute = std::path::absolute(scenario).ok();
+    let absolute = std::path::absolute(&args.scenario).ok();
     let root = absolute.as_deref().and_then(|p| p.ancestors().find(|dir| dir.join(".git").exists()));
-    Redactor::new(home.as_deref(), root)
+    let root = root.or_else(|| absolute.as_deref().and_then(Path::parent));
+    let out = args.resume.as_deref().and_then(Path::parent).unwrap_or(&args.out);
+    let others = [
+        (Some(cache.root().to_owned()), CACHE_NAME),
+        (build_dir(), BUILD_NAME),
+        (std::path::absolute(out).ok(), OUT_NAME),
+        (Some(std::env::temp_dir()), TMP_NAME),
+    ];
+    let is_below_root = |path: &Path| root.is_some_and(|root| path.starts_with(root));
+    others.into_iter().fold(Redactor::new(home.as_deref(), root), |redactor, (path, name)| match path {
+        Some(path) if !is_below_root(&path) => redactor.with(&path, name),
+        _ => redactor,
+    })
+}
+
+/// Cargo's target directory, which it marks so, or else the directory of this program.
+fn build_dir() -> Option<PathBuf> {
+    let program = std::env::current_exe().ok()?;
+    let target = program.ancestors().find(|dir| dir.join("CACHEDIR.TAG").is_file());
+    target.or(program.parent()).map(Path::to_owned)
 }
