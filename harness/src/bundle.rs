@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 pub use flat::write_samples_csv;
 pub use read::{Bundle, BundleError, read};
 pub use write::Writer;
+pub(crate) use write::write_atomically;
 
 /// Schema of [`Manifest`]; readers accept every older one and refuse a newer one.
 pub const BUNDLE_SCHEMA: u32 = 1;

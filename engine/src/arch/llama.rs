@@ -13,6 +13,7 @@ use crate::pool::{Shared, Worker};
 use crate::quant::pack::{GROUP, PANEL_ROWS};
 use crate::simd::{LANES, Level};
 use crate::tensor::{Embedding, Matrix, Stack};
+use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
 pub(super) static ARCHITECTURE: Architecture = Architecture { name: "llama", load };
@@ -301,22 +302,15 @@ impl Run<'_> {
         let x = self.rows(&self.x, self.model.config.width);
         let input =
             pass::prepare(self.level, worker, (floats, groups), &self.prepared, x, Some(norm), integer);
-        let (n_panels, tokens) = (layer.qkv.n_panels(), self.tokens);
-        for share in worker.chunks(n_panels, pass::chunk(n_panels, tokens, worker.count())) {
-            let tile = &mut tile[..share.range().len() * tokens * LANES];
-            layer.qkv.matmul(self.level, share.range(), input, tile);
-            let columns = pass::columns(&share.range());
-            for t in 0..tokens {
-                let at = t * n_panels * PANEL_ROWS;
-                let out = self.qkv.claim(&share, at + columns.start..at + columns.end);
-                for (out, y) in out.as_chunks_mut::<8>().0.iter_mut().zip(pass::tile_row(tile, tokens, t)) {
-                    *out = *y;
-                }
-                if let Some(bias) = &layer.qkv_bias {
-                    out.iter_mut().zip(&bias[columns.clone()]).for_each(|(out, bias)| *out += bias);
-                }
+        let multiply = |range, tile: &mut [f32]| layer.qkv.matmul(self.level, range, input, tile);
+        let (n_panels, bias) = (layer.qkv.n_panels(), layer.qkv_bias.as_deref());
+        let to = pass::Destination { rows: &self.qkv, n_panels, tokens: self.tokens };
+        pass::store_product(worker, tile, multiply, to, |column, out, y| {
+            *out = *y;
+            if let Some(bias) = bias {
+                out.iter_mut().zip(&bias[column..]).for_each(|(out, bias)| *out += bias);
             }
-        }
+        });
     }
 
     /// Rotates and writes the new keys and values, then attends: one KV head at a time, all of its group.
@@ -392,9 +386,9 @@ impl Run<'_> {
         &self,
         own: &mut Own,
         head: usize,
-        tokens: std::ops::Range<usize>,
+        tokens: Range<usize>,
         cache: Cache<'_>,
-        out: impl Fn(std::ops::Range<usize>) -> &'o mut [f32],
+        out: impl Fn(Range<usize>) -> &'o mut [f32],
     ) {
         let Config { n_heads, n_kv_heads, head_dim, .. } = self.model.config;
         let (group, width) = (n_heads / n_kv_heads, self.model.kv_width());
@@ -423,22 +417,14 @@ impl Run<'_> {
     /// x += input · matrix
     fn residual(&self, worker: &Worker<'_>, own: &mut Own, matrix: &Matrix, input: &Shared<'_, f32>) {
         let Own { floats, groups, tile, .. } = own;
-        let (n_panels, tokens) = (matrix.n_panels(), self.tokens);
         let rows = self.rows(input, matrix.cols());
         let integer = matrix.is_integer();
         let input = pass::prepare(self.level, worker, (floats, groups), &self.prepared, rows, None, integer);
-        for share in worker.chunks(n_panels, pass::chunk(n_panels, tokens, worker.count())) {
-            let tile = &mut tile[..share.range().len() * tokens * LANES];
-            matrix.matmul(self.level, share.range(), input, tile);
-            let columns = pass::columns(&share.range());
-            for t in 0..tokens {
-                let at = t * n_panels * PANEL_ROWS;
-                let x = self.x.claim(&share, at + columns.start..at + columns.end);
-                for (x, y) in x.as_chunks_mut::<8>().0.iter_mut().zip(pass::tile_row(tile, tokens, t)) {
-                    x.iter_mut().zip(y).for_each(|(x, y)| *x += y);
-                }
-            }
-        }
+        let multiply = |range, tile: &mut [f32]| matrix.matmul(self.level, range, input, tile);
+        let to = pass::Destination { rows: &self.x, n_panels: matrix.n_panels(), tokens: self.tokens };
+        pass::store_product(worker, tile, multiply, to, |_, x, y| {
+            x.iter_mut().zip(y).for_each(|(x, y)| *x += y)
+        });
     }
 
     /// hidden = silu(norm(x) · gate) · (norm(x) · up)
@@ -472,24 +458,15 @@ impl Run<'_> {
         let norm = Norm { weight: &self.model.output_norm, eps: self.model.eps };
         let Own { floats, groups, tile, .. } = own;
         let output = &self.model.output;
-        let (n_panels, tokens) = (output.n_panels(), self.n_logits);
+        let tokens = self.n_logits;
         let width = self.model.config.width;
         let x = Rows { tokens, first: self.tokens - tokens, ..self.rows(&self.x, width) };
         let integer = output.is_integer();
         let input =
             pass::prepare(self.level, worker, (floats, groups), &self.prepared, x, Some(norm), integer);
-        for share in worker.chunks(n_panels, pass::chunk(n_panels, tokens, worker.count())) {
-            let tile = &mut tile[..share.range().len() * tokens * LANES];
-            output.matmul(self.level, share.range(), input, tile);
-            let columns = pass::columns(&share.range());
-            for t in 0..tokens {
-                let at = t * n_panels * PANEL_ROWS;
-                let out = self.logits.claim(&share, at + columns.start..at + columns.end);
-                for (out, y) in out.as_chunks_mut::<8>().0.iter_mut().zip(pass::tile_row(tile, tokens, t)) {
-                    *out = *y;
-                }
-            }
-        }
+        let multiply = |range, tile: &mut [f32]| output.matmul(self.level, range, input, tile);
+        let to = pass::Destination { rows: &self.logits, n_panels: output.n_panels(), tokens };
+        pass::store_product(worker, tile, multiply, to, |_, out, y| *out = *y);
     }
 
     fn rows<'b>(&self, data: &'b Shared<'b, f32>, cols: usize) -> Rows<'b> {

@@ -1,4 +1,4 @@
-//! Model architectures: one file each, one line each in [`ARCHITECTURES`].
+//! Model architectures: one file each, one line each in `ARCHITECTURES`.
 
 mod llama;
 mod load;

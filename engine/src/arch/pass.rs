@@ -163,3 +163,34 @@ pub(crate) fn columns(range: &Range<usize>) -> Range<usize> {
 pub(crate) fn tile_row(tile: &[f32], tokens: usize, t: usize) -> impl Iterator<Item = &[f32; 8]> {
     tile.as_chunks::<8>().0[t..].iter().step_by(tokens)
 }
+
+/// Where the outputs of a matrix go: rows of whole panels.
+pub(crate) struct Destination<'a> {
+    pub rows: &'a Shared<'a, f32>,
+    pub n_panels: usize,
+    pub tokens: usize,
+}
+
+/// Multiplies this worker's chunks of panels and hands every eight outputs to `store`, with their first column and where they go.
+pub(crate) fn store_product(
+    worker: &Worker<'_>,
+    tile: &mut [f32],
+    multiply: impl Fn(Range<usize>, &mut [f32]),
+    to: Destination<'_>,
+    store: impl Fn(usize, &mut [f32; 8], &[f32; 8]),
+) {
+    let Destination { rows, n_panels, tokens } = to;
+    for share in worker.chunks(n_panels, chunk(n_panels, tokens, worker.count())) {
+        let tile = &mut tile[..share.range().len() * tokens * PANEL_ROWS];
+        multiply(share.range(), tile);
+        let columns = columns(&share.range());
+        for t in 0..tokens {
+            let at = t * n_panels * PANEL_ROWS;
+            let out = rows.claim(&share, at + columns.start..at + columns.end);
+            let outputs = out.as_chunks_mut::<8>().0.iter_mut().zip(tile_row(tile, tokens, t));
+            for (i, (out, y)) in outputs.enumerate() {
+                store(columns.start + i * PANEL_ROWS, out, y);
+            }
+        }
+    }
+}

@@ -1,7 +1,7 @@
 //! A narrow vector interface, and the levels that implement it.
 //!
-//! A value of a level's type is a proof that the processor has the level: [`Avx2`] exists only if detection
-//! succeeded. Kernels are written once over [`Simd`] and instantiated for each level by [`Level::dispatch`].
+//! A value of a level's type is a proof that the processor has the level: `Avx2` exists only if detection
+//! succeeded. Kernels are written once over `Simd` and instantiated for each level by `Level::dispatch`.
 //! Every operation rounds the same way on every level, so kernels give the same bits everywhere.
 
 #[cfg(target_arch = "x86_64")]

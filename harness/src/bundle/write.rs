@@ -133,17 +133,17 @@ fn open_samples(dir: &Path) -> Result<File, BundleError> {
     OpenOptions::new().create(true).append(true).open(&path).map_err(BundleError::io(&path))
 }
 
-/// Writes a file that is either whole or not there.
-fn write_atomically(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+/// Writes a file that is either whole or as it was.
+pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let dir = path.parent().unwrap_or(Path::new("."));
-    let mut file = tempfile::NamedTempFile::new_in(dir)?;
+    let mut builder = tempfile::Builder::new();
+    // A temporary file is its owner's alone; a bundle is to be published.
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644));
+    let mut file = builder.tempfile_in(dir)?;
     file.write_all(bytes)?;
     file.as_file().sync_all()?;
-    let file = file.persist(path).map_err(|e| e.error)?;
-    // A temporary file is its owner's alone; a bundle is to be published.
-    let mut permissions = file.metadata()?.permissions();
-    std::os::unix::fs::PermissionsExt::set_mode(&mut permissions, 0o644);
-    file.set_permissions(permissions)?;
+    file.persist(path).map_err(|e| e.error)?;
     File::open(dir)?.sync_all()
 }
 

@@ -1,11 +1,11 @@
 //! `harness report`: bundles in, reports out. Nothing is measured.
 
-use crate::bundle::{self, Bundle};
+use crate::bundle::{self, Bundle, write_atomically};
 use crate::chart::KINDS;
 use crate::report::{Rendered, render};
 use anyhow::{Context, Result, bail};
 use std::fs;
-use std::io::{ErrorKind, Write};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -138,17 +138,6 @@ fn newest(runs: &Path) -> Result<PathBuf> {
         bail!("{}: no bundles here; name one, or make one by `harness run`", runs.display());
     };
     Ok(dir)
-}
-
-/// Writes a file that is either whole or as it was.
-fn write_atomically(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let mut builder = tempfile::Builder::new();
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644));
-    let mut file = builder.tempfile_in(path.parent().unwrap_or(Path::new(".")))?;
-    file.write_all(bytes)?;
-    file.persist(path).map_err(|e| e.error)?;
-    Ok(())
 }
 
 #[cfg(test)]
