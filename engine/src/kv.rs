@@ -16,7 +16,7 @@ pub(crate) struct KvCache {
 }
 
 impl KvCache {
-    /// For `context` positions; `width` is the head's, padded to a multiple of 8.
+    /// For `context` positions; `width` is the head's, padded to whole vectors.
     ///
     /// # Errors
     /// If it cannot be allocated.

@@ -19,10 +19,12 @@ pub mod stop;
 pub mod generate;
 pub mod perplexity;
 pub mod bench;
+pub mod bandwidth;
 pub mod synth;
 pub mod inspect;
 
 pub use error::{Error, ErrorKind, Result};
+pub use memory::Pages;
 pub use model::{Model, ModelOptions};
 pub use session::{Session, SessionOptions};
 pub use tokenizer::Tokenizer;

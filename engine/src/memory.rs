@@ -1,56 +1,78 @@
-//! The one allocator: zeroed bytes on a cache line's boundary, touched first by whoever writes them.
-#![expect(unsafe_code, reason = "an aligned allocation")]
+//! The one allocator: zeroed pages from the system, touched first by whoever writes them.
 
-use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
+use crate::error::{Error, ErrorKind, Result};
+use memmap2::{MmapMut, MmapOptions};
 use std::ops::{Deref, DerefMut};
-use std::ptr::NonNull;
 
-const ALIGN: usize = 64;
-
-/// A fixed number of bytes, 64-byte aligned.
+/// A fixed number of bytes on a page's boundary.
 pub(crate) struct Buffer {
-    ptr: NonNull<u8>,
-    len: usize,
+    /// `None` where there are no bytes, which cannot be mapped.
+    pages: Option<MmapMut>,
 }
 
-// SAFETY: the buffer owns its bytes, like a Vec<u8>.
-unsafe impl Send for Buffer {}
-// SAFETY: shared access only reads.
-unsafe impl Sync for Buffer {}
+/// How large the pages are to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Pages {
+    /// As the system gives them.
+    #[default]
+    System,
+    /// Small ones, even where the system would give huge ones.
+    Small,
+    /// Huge ones where the system can (`madvise`).
+    Huge,
+}
+
+impl Pages {
+    /// The name in tables and on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Pages::System => "system",
+            Pages::Small => "small",
+            Pages::Huge => "huge",
+        }
+    }
+}
 
 impl Buffer {
     /// `len` zero bytes; the pages come from the system untouched.
-    pub(crate) fn zeroed(len: usize) -> Self {
-        let layout = Self::layout(len);
-        // SAFETY: the layout's size is not zero.
-        let ptr = unsafe { alloc_zeroed(layout) };
-        Self { ptr: NonNull::new(ptr).unwrap_or_else(|| handle_alloc_error(layout)), len }
-    }
-
-    fn layout(len: usize) -> Layout {
-        Layout::from_size_align(len.max(1), ALIGN).expect("sizes are checked against the file's")
+    ///
+    /// # Errors
+    /// If the system has no such room.
+    pub(crate) fn zeroed(len: usize, pages: Pages) -> Result<Self> {
+        if len == 0 {
+            return Ok(Self { pages: None });
+        }
+        let map = MmapOptions::new().len(len).map_anon().map_err(|e| {
+            let message = format!("no memory for {len} bytes: {e}");
+            Error::new(ErrorKind::Bounds, message)
+        })?;
+        #[cfg(target_os = "linux")]
+        {
+            use memmap2::Advice;
+            // A kernel without huge pages refuses; its own pages do too.
+            let _ = match pages {
+                Pages::System => Ok(()),
+                Pages::Small => map.advise(Advice::NoHugePage),
+                Pages::Huge => map.advise(Advice::HugePage),
+            };
+        }
+        #[cfg(not(target_os = "linux"))]
+        let _ = pages;
+        Ok(Self { pages: Some(map) })
     }
 }
 
 impl Deref for Buffer {
     type Target = [u8];
     fn deref(&self) -> &[u8] {
-        // SAFETY: ptr is valid for len initialized bytes as long as self lives.
-        unsafe { std::slice::from_raw_parts(self.ptr.as_ptr(), self.len) }
+        self.pages.as_deref().unwrap_or_default()
     }
 }
 
 impl DerefMut for Buffer {
     fn deref_mut(&mut self) -> &mut [u8] {
-        // SAFETY: as above, and self is borrowed exclusively.
-        unsafe { std::slice::from_raw_parts_mut(self.ptr.as_ptr(), self.len) }
-    }
-}
-
-impl Drop for Buffer {
-    fn drop(&mut self) {
-        // SAFETY: allocated in `zeroed` with this layout.
-        unsafe { dealloc(self.ptr.as_ptr(), Self::layout(self.len)) }
+        self.pages.as_deref_mut().unwrap_or_default()
     }
 }
 
@@ -60,10 +82,16 @@ mod tests {
 
     #[test]
     fn zeroed_aligned_writable_and_empty() {
-        let mut b = Buffer::zeroed(100);
-        assert!(b.iter().all(|&x| x == 0) && (b.as_ptr() as usize).is_multiple_of(ALIGN));
-        b[99] = 7;
-        assert_eq!((b.len(), b[99]), (100, 7));
-        assert!(Buffer::zeroed(0).is_empty());
+        for pages in [Pages::System, Pages::Small, Pages::Huge] {
+            let mut b = Buffer::zeroed(100, pages).unwrap();
+            assert!(b.iter().all(|&x| x == 0) && (b.as_ptr() as usize).is_multiple_of(64));
+            b[99] = 7;
+            assert_eq!((b.len(), b[99]), (100, 7));
+            assert!(Buffer::zeroed(0, pages).unwrap().is_empty());
+        }
+        assert_eq!(
+            Buffer::zeroed(isize::MAX as usize / 2, Pages::System).err().unwrap().kind(),
+            ErrorKind::Bounds
+        );
     }
 }

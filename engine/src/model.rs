@@ -3,6 +3,7 @@
 use crate::arch::{self, Config, Loader, Network};
 use crate::error::{Error, ErrorKind, Result};
 use crate::gguf::Gguf;
+use crate::memory::Pages;
 use crate::pool::Pool;
 use crate::session::{Session, SessionOptions};
 use crate::simd::Level;
@@ -19,6 +20,8 @@ pub struct ModelOptions {
     pub threads: Option<usize>,
     /// Instructions to use; the best that the processor has (or [`crate::simd::LEVEL_VARIABLE`] says) where not given.
     pub level: Option<Level>,
+    /// The pages that weights lie on.
+    pub pages: Pages,
 }
 
 /// A loaded model. Cloning shares it; it is `Send + Sync`, and sessions on it are independent.
@@ -74,7 +77,7 @@ impl Model {
         let level = options.level.map_or_else(Level::detect, Ok)?;
         let pool = Pool::new(threads(options.threads)?)?;
         let gguf = Gguf::open(path)?;
-        let network = arch::load(&gguf, &Loader::new(&gguf, &pool, progress))?;
+        let network = arch::load(&gguf, &Loader::new(&gguf, &pool, options.pages, progress))?;
         tracing::debug!(threads = pool.threads(), level = level.name(), bytes = network.weight_bytes());
         Ok(Self(Arc::new(Inner { gguf, network, pool, level })))
     }

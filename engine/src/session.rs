@@ -4,6 +4,7 @@ use crate::arch::{Logits, Pass, Scratch};
 use crate::error::{Error, ErrorKind, Result};
 use crate::kv::KvCache;
 use crate::model::Inner;
+use crate::quant::pack::PANEL_ROWS;
 use std::sync::Arc;
 
 /// Prompt tokens passed at once where nothing else is asked for. The result does not depend on it.
@@ -100,7 +101,7 @@ impl Session {
         let batch = self.batch.min(32);
         for (i, chunk) in ids.chunks(batch).enumerate() {
             self.pass(chunk, Logits::All)?;
-            let rows = self.scratch.logits.chunks_exact(n_vocab.next_multiple_of(8));
+            let rows = self.scratch.logits.chunks_exact(n_vocab.next_multiple_of(PANEL_ROWS));
             for (t, row) in rows.take(chunk.len()).enumerate() {
                 each(i * batch + t, &row[..n_vocab])?;
             }

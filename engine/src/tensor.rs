@@ -3,7 +3,7 @@
 use crate::error::{Error, ErrorKind, Result};
 use crate::gguf::{Gguf, Mapping, Tensor};
 use crate::kernels::matmul::Input;
-use crate::memory::Buffer;
+use crate::memory::{Buffer, Pages};
 use crate::pool::Pool;
 use crate::quant::Format;
 use crate::quant::pack::PANEL_ROWS;
@@ -24,14 +24,14 @@ pub(crate) struct Matrix {
 
 impl Matrix {
     /// Reads and packs a tensor, in parallel, into one copy.
-    pub(crate) fn load(gguf: &Gguf, tensor: &Tensor, pool: &Pool) -> Result<Self> {
+    pub(crate) fn load(gguf: &Gguf, tensor: &Tensor, pool: &Pool, pages: Pages) -> Result<Self> {
         let (rows, cols) = (tensor.rows() as usize, tensor.cols() as usize);
         let format = tensor.format;
         let panel_bytes = format.packing.panel_bytes(cols);
         let n_panels = rows.div_ceil(PANEL_ROWS);
         let bytes = n_panels.checked_mul(panel_bytes).filter(|&b| b <= isize::MAX as usize / 2);
         let too_large = || Error::new(ErrorKind::Bounds, "larger than memory").at_key(&tensor.name);
-        let mut data = Buffer::zeroed(bytes.ok_or_else(too_large)?);
+        let mut data = Buffer::zeroed(bytes.ok_or_else(too_large)?, pages)?;
         let row_bytes = tensor.bytes as usize / rows;
         let parts: Vec<_> = data.chunks_mut(LOAD_PANELS * panel_bytes).map(Mutex::new).collect();
         pool.for_each(parts.len(), |i| {

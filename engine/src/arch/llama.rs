@@ -4,14 +4,13 @@
 use super::pass::{self, Norm, Own, Prepared, Rows};
 use super::{Architecture, Config, Loader, Logits, Network, Pass, Scratch, refuse};
 use crate::error::{ErrorKind, Result};
-use crate::kernels::act::Group;
 use crate::kernels::attention::{self, Cache, Queries};
 use crate::kernels::rope::{Pairs, Rope, Scaling};
 use crate::kernels::swiglu::swiglu;
 use crate::kv::KvCache;
 use crate::pool::{Shared, Worker};
 use crate::quant::pack::{GROUP, PANEL_ROWS};
-use crate::simd::{LANES, Level};
+use crate::simd::{Group, Level, MAX_LANES};
 use crate::tensor::{Embedding, Matrix, Stack};
 use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
@@ -185,7 +184,7 @@ impl Network for Llama {
     }
 
     fn kv_width(&self) -> usize {
-        self.config.head_dim.next_multiple_of(LANES)
+        self.config.head_dim.next_multiple_of(MAX_LANES)
     }
 
     fn weight_bytes(&self) -> usize {
@@ -317,7 +316,7 @@ impl Run<'_> {
     fn attention(&self, worker: &Worker<'_>, own: &mut Own, layer_idx: usize) {
         let n_kv_heads = self.model.config.n_kv_heads;
         if self.tokens == 1 {
-            for share in worker.chunks(n_kv_heads, 1) {
+            for share in worker.chunks(n_kv_heads, 1..=1) {
                 let head = share.range().start;
                 let at = layer_idx * self.layer_len + head * self.head_len;
                 let keys = self.keys.claim(&share, at..at + self.head_len);
@@ -328,7 +327,7 @@ impl Run<'_> {
             }
             return;
         }
-        for share in worker.chunks(n_kv_heads, 1) {
+        for share in worker.chunks(n_kv_heads, 1..=1) {
             let head = share.range().start;
             let at = layer_idx * self.layer_len + head * self.head_len;
             let keys = self.keys.claim(&share, at..at + self.head_len);
@@ -337,7 +336,7 @@ impl Run<'_> {
         }
         worker.barrier();
         let blocks = self.tokens.div_ceil(ATTENTION_TOKENS);
-        for share in worker.chunks(n_kv_heads * blocks, 1) {
+        for share in worker.chunks(n_kv_heads * blocks, 1..=1) {
             // The last tokens see most: they go first, so that no long task is left for the end.
             let task = share.range().start;
             let (head, block) = (task % n_kv_heads, blocks - 1 - task / n_kv_heads);
@@ -436,8 +435,8 @@ impl Run<'_> {
         let input =
             pass::prepare(self.level, worker, (floats, groups), &self.prepared, x, Some(norm), integer);
         let (n_panels, tokens) = (layer.gate.n_panels(), self.tokens);
-        for share in worker.chunks(n_panels, pass::chunk(n_panels, tokens, worker.count())) {
-            let len = share.range().len() * tokens * LANES;
+        for share in worker.chunks(n_panels, pass::chunk(tokens)) {
+            let len = share.range().len() * tokens * PANEL_ROWS;
             let (gate, up) = (&mut tile[..len], &mut tile2[..len]);
             layer.gate.matmul(self.level, share.range(), input, gate);
             layer.up.matmul(self.level, share.range(), input, up);
@@ -446,7 +445,7 @@ impl Run<'_> {
                 let at = t * n_panels * PANEL_ROWS;
                 let out = self.hidden.claim(&share, at + columns.start..at + columns.end);
                 let rows = pass::tile_row(gate, tokens, t).zip(pass::tile_row(up, tokens, t));
-                for (out, (gate, up)) in out.as_chunks_mut::<8>().0.iter_mut().zip(rows) {
+                for (out, (gate, up)) in out.as_chunks_mut::<PANEL_ROWS>().0.iter_mut().zip(rows) {
                     swiglu(self.level, gate, up, out);
                 }
             }

@@ -1,20 +1,18 @@
 //! What a forward pass works on, and the steps that architectures share.
 
-use crate::kernels::act::{self, Group};
+use crate::kernels::act;
 use crate::kernels::matmul::Input;
 use crate::kernels::{attention, norm};
 use crate::kv::KvCache;
 use crate::pool::{Pool, Shared, Worker};
 use crate::quant::pack::{GROUP, PANEL_ROWS};
-use crate::simd::Level;
-use std::ops::Range;
+use crate::simd::{Group, Level};
+use std::ops::{Range, RangeInclusive};
 use std::sync::Mutex;
 
 /// Panels in a chunk of work for many tokens, and the most for one.
 const CHUNK_MANY: usize = 4;
 const CHUNK_ONE: usize = 64;
-/// Chunks for each worker: enough that a stolen core does not stall the rest.
-const CHUNKS_PER_WORKER: usize = 6;
 
 /// Whose logits are wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,7 +59,7 @@ pub(crate) struct Scratch {
 pub(crate) struct Own {
     pub floats: Vec<f32>,
     pub groups: Vec<Group>,
-    /// Outputs of a chunk: \[panels, tokens, 8\].
+    /// Outputs of a chunk: \[panels, tokens, rows\].
     pub tile: Vec<f32>,
     pub tile2: Vec<f32>,
     pub attention: attention::Scratch,
@@ -84,12 +82,9 @@ impl Own {
     }
 }
 
-/// Panels to hand out at once.
-pub(crate) fn chunk(n_panels: usize, tokens: usize, workers: usize) -> usize {
-    if tokens > 1 {
-        return CHUNK_MANY;
-    }
-    (n_panels / (workers * CHUNKS_PER_WORKER)).next_multiple_of(4).clamp(4, CHUNK_ONE)
+/// Panels to hand out at once: the least and the most. Decode walks two at a time.
+pub(crate) fn chunk(tokens: usize) -> RangeInclusive<usize> {
+    if tokens == 1 { 2..=CHUNK_ONE } else { 1..=CHUNK_MANY }
 }
 
 /// RMSNorm with its weight and epsilon.
@@ -159,9 +154,9 @@ pub(crate) fn columns(range: &Range<usize>) -> Range<usize> {
     range.start * PANEL_ROWS..range.end * PANEL_ROWS
 }
 
-/// The outputs of token `t` in a tile of \[panels, tokens, 8\], panel by panel.
-pub(crate) fn tile_row(tile: &[f32], tokens: usize, t: usize) -> impl Iterator<Item = &[f32; 8]> {
-    tile.as_chunks::<8>().0[t..].iter().step_by(tokens)
+/// The outputs of token `t` in a tile of \[panels, tokens, rows\], panel by panel.
+pub(crate) fn tile_row(tile: &[f32], tokens: usize, t: usize) -> impl Iterator<Item = &[f32; PANEL_ROWS]> {
+    tile.as_chunks::<PANEL_ROWS>().0[t..].iter().step_by(tokens)
 }
 
 /// Where the outputs of a matrix go: rows of whole panels.
@@ -171,23 +166,23 @@ pub(crate) struct Destination<'a> {
     pub tokens: usize,
 }
 
-/// Multiplies this worker's chunks of panels and hands every eight outputs to `store`, with their first column and where they go.
+/// Multiplies this worker's chunks of panels and hands the outputs of every panel to `store`, with their first column and where they go.
 pub(crate) fn store_product(
     worker: &Worker<'_>,
     tile: &mut [f32],
     multiply: impl Fn(Range<usize>, &mut [f32]),
     to: Destination<'_>,
-    store: impl Fn(usize, &mut [f32; 8], &[f32; 8]),
+    store: impl Fn(usize, &mut [f32; PANEL_ROWS], &[f32; PANEL_ROWS]),
 ) {
     let Destination { rows, n_panels, tokens } = to;
-    for share in worker.chunks(n_panels, chunk(n_panels, tokens, worker.count())) {
+    for share in worker.chunks(n_panels, chunk(tokens)) {
         let tile = &mut tile[..share.range().len() * tokens * PANEL_ROWS];
         multiply(share.range(), tile);
         let columns = columns(&share.range());
         for t in 0..tokens {
             let at = t * n_panels * PANEL_ROWS;
             let out = rows.claim(&share, at + columns.start..at + columns.end);
-            let outputs = out.as_chunks_mut::<8>().0.iter_mut().zip(tile_row(tile, tokens, t));
+            let outputs = out.as_chunks_mut::<PANEL_ROWS>().0.iter_mut().zip(tile_row(tile, tokens, t));
             for (i, (out, y)) in outputs.enumerate() {
                 store(columns.start + i * PANEL_ROWS, out, y);
             }

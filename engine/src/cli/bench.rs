@@ -1,13 +1,25 @@
 //! `engine bench`
 
 use super::output;
+use engine::bandwidth::{self, Bandwidth, Pattern};
 use engine::bench::{Measurement, Test, run as measure};
+use engine::{ModelOptions, Pages};
 use std::path::PathBuf;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// GGUF file.
-    model: PathBuf,
+    #[arg(required_unless_present = "bandwidth")]
+    model: Option<PathBuf>,
+    /// Measure reading alone, the limit of decode, over streams, prefetch distances, pages and threads; needs no model.
+    #[arg(long, conflicts_with_all = ["model", "n_prompt", "n_gen", "depth"])]
+    bandwidth: bool,
+    /// MiB that --bandwidth reads: several times the last cache.
+    #[arg(long, value_name = "MIB", default_value_t = 1024, requires = "bandwidth")]
+    size: usize,
+    /// Put weights on huge pages where the system can.
+    #[arg(long, conflicts_with = "bandwidth")]
+    huge_pages: bool,
     /// Prompt tokens; several by commas, 0 leaves the test out.
     #[arg(short = 'p', long, value_delimiter = ',', default_value = "512")]
     n_prompt: Vec<usize>,
@@ -29,8 +41,10 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args) -> super::Outcome {
-    let most = args.threads.iter().copied().max();
-    let (model, _) = output::open(&args.model, most)?;
+    let Some(path) = &args.model else { return read(args) };
+    let threads = args.threads.iter().copied().max();
+    let pages = if args.huge_pages { Pages::Huge } else { Pages::System };
+    let (model, _) = output::open(path, ModelOptions { threads, pages, ..ModelOptions::default() })?;
     let threads = if args.threads.is_empty() { vec![model.threads()] } else { args.threads.clone() };
     let mut measurements: Vec<Measurement> = Vec::new();
     if !args.json {
@@ -50,6 +64,41 @@ pub(super) fn run(args: &Args) -> super::Outcome {
         measurements.push(m);
     }
     if args.json { output::json(&measurements) } else { Ok(()) }
+}
+
+/// Every way of reading, then the fastest of each number of threads.
+fn read(args: &Args) -> super::Outcome {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let all = (1..=processors).collect();
+    let threads = if args.threads.is_empty() { all } else { args.threads.clone() };
+    let line = |b: &Bandwidth| {
+        let Pattern { threads, pages, streams, prefetch_bytes } = b.pattern;
+        let (best, median) = (b.best_gb_s, b.median_gb_s);
+        format!(
+            "{threads:>8} {:>8} {streams:>8} {prefetch_bytes:>10} {median:>10.2} {best:>8.2}\n",
+            pages.name()
+        )
+    };
+    if !args.json {
+        let [a, b, c, d, e, f] = ["threads", "pages", "streams", "prefetch B", "GB/s", "best"];
+        output::print(&format!("{a:>8} {b:>8} {c:>8} {d:>10} {e:>10} {f:>8}\n"))?;
+    }
+    let all = bandwidth::measure(args.size << 20, &threads, args.repetitions, |found| {
+        if !args.json {
+            // A broken pipe is met again, and said, below.
+            let _ = output::print(&line(found));
+        }
+    })?;
+    if args.json {
+        return output::json(&all);
+    }
+    output::print("the fastest of each number of threads:\n")?;
+    for threads in threads {
+        let of_these = all.iter().filter(|b| b.pattern.threads == threads);
+        let fastest = of_these.max_by(|a, b| a.median_gb_s.total_cmp(&b.median_gb_s));
+        fastest.map_or(Ok(()), |b| output::print(&line(b)))?;
+    }
+    Ok(())
 }
 
 fn tests(args: &Args, threads: &[usize]) -> Vec<Test> {

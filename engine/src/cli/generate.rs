@@ -4,7 +4,7 @@ use super::output;
 use engine::generate::{GenerateOptions, Generated, generate};
 use engine::sample::SamplerOptions;
 use engine::tokenizer::EncodeOptions;
-use engine::{SessionOptions, Tokenizer};
+use engine::{ModelOptions, SessionOptions, Tokenizer};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -61,7 +61,8 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: Args) -> super::Outcome {
-    let (model, load) = output::open(&args.model, args.threads)?;
+    let (model, load) =
+        output::open(&args.model, ModelOptions { threads: args.threads, ..ModelOptions::default() })?;
     let tokenizer = Tokenizer::from_gguf(model.gguf())?;
     let text = EncodeOptions { add_special: true, parse_special: true };
     let prompt = match (&args.prompt_ids, &args.prompt) {

@@ -14,10 +14,9 @@ pub(super) fn bar(what: &'static str) -> ProgressBar {
 }
 
 /// Opens a model; the time it took.
-pub(super) fn open(path: &Path, threads: Option<usize>) -> Result<(Model, Duration)> {
+pub(super) fn open(path: &Path, options: ModelOptions) -> Result<(Model, Duration)> {
     let started = std::time::Instant::now();
     let bar = bar("loading");
-    let options = ModelOptions { threads, ..ModelOptions::default() };
     let model = Model::open_with_progress(path, options, &|done, total| {
         bar.set_length(total);
         bar.set_position(done);

@@ -3,7 +3,7 @@
 use super::output;
 use engine::perplexity::{BaseReader, BaseWriter, Chunks, perplexity};
 use engine::tokenizer::EncodeOptions;
-use engine::{Error, ErrorKind, SessionOptions, Tokenizer};
+use engine::{Error, ErrorKind, ModelOptions, SessionOptions, Tokenizer};
 use std::path::PathBuf;
 
 #[derive(Debug, clap::Args)]
@@ -31,7 +31,8 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args) -> super::Outcome {
-    let (model, _) = output::open(&args.model, args.threads)?;
+    let (model, _) =
+        output::open(&args.model, ModelOptions { threads: args.threads, ..ModelOptions::default() })?;
     let tokenizer = Tokenizer::from_gguf(model.gguf())?;
     let bos = tokenizer.bos().filter(|_| tokenizer.adds_bos());
     let n_vocab = model.config().n_vocab;

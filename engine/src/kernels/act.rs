@@ -1,48 +1,42 @@
 //! Activations quantized to int8 in groups of 32, once per token, shared by all matrices that read them.
 
-use crate::quant::pack::GROUP;
-use crate::simd::{Level, Op, Simd};
+use crate::simd::{GROUP, Group, Level, Op, Simd};
 
-/// 32 activations: x = d · q, with q in −127…127.
-#[derive(Debug, Clone, Copy, PartialEq)]
-#[repr(C, align(16))]
-pub(crate) struct Group {
-    pub q: [i8; GROUP],
-    pub d: f32,
-    /// d · Σ q
-    pub d_sum: f32,
-    /// Σ q of columns 0–15 and 16–31.
-    pub sums: [i16; 2],
-}
-
-impl Group {
-    pub(crate) const ZERO: Group = Group { q: [0; GROUP], d: 0.0, d_sum: 0.0, sums: [0; 2] };
-
-    /// Quantizes 32 values: d = max |x| / 127, q to nearest, ties to even. A group with a NaN or an infinity has no finite
-    /// scale: it becomes NaN as a whole, so that the fault shows in the result instead of vanishing in a cast.
-    #[inline(always)]
-    fn quantize<S: Simd>(s: S, x: &[f32; GROUP]) -> Group {
-        let x = x.as_chunks::<8>().0;
-        let x = [s.load(&x[0]), s.load(&x[1]), s.load(&x[2]), s.load(&x[3])];
-        let abs = |v| s.max(v, s.sub(s.splat(0.0), v));
-        let abs = [abs(x[0]), abs(x[1]), abs(x[2]), abs(x[3])];
-        let total = s.sum(s.add(s.add(abs[0], abs[1]), s.add(abs[2], abs[3])));
-        if !total.is_finite() {
-            return Group { d: f32::NAN, d_sum: f32::NAN, ..Group::ZERO };
-        }
-        let largest = s.max_lane(s.max(s.max(abs[0], abs[1]), s.max(abs[2], abs[3])));
-        if largest < SMALLEST {
-            return Group::ZERO;
-        }
-        let d = largest / 127.0;
-        let inverse = s.splat(127.0 / largest);
-        let magic = s.splat(12_582_912.0); // 1.5 · 2^23: adding it rounds to the nearest integer
-        let round = |v| s.sub(s.mul_add(v, inverse, magic), magic);
-        let q = s.to_bytes([round(x[0]), round(x[1]), round(x[2]), round(x[3])]);
-        let sum = |q: &[i8]| q.iter().map(|&q| i16::from(q)).sum::<i16>();
-        let sums = [sum(&q[..16]), sum(&q[16..])];
-        Group { q, d, d_sum: d * f32::from(sums[0] + sums[1]), sums }
+/// Quantizes 32 values: d = max |x| / 127, q to nearest, ties to even. A group with a NaN or an infinity has no finite
+/// scale: it becomes NaN as a whole, so that the fault shows in the result instead of vanishing in a cast.
+#[inline(always)]
+fn quantize_group<S: Simd>(s: S, x: &[f32; GROUP]) -> Group {
+    // As a level of eight lanes has it; one of sixteen leaves the second of each pair out.
+    let at = S::LANES % 16;
+    let mut v = [[s.load(&x[..]), s.load(&x[at..])], [s.load(&x[16..]), s.load(&x[16 + at..])]];
+    let zero = s.splat(0.0);
+    let mut largest = [zero; 2];
+    let mut total = [zero; 2];
+    for i in 0..2 {
+        let low = s.max(v[0][i], s.sub(zero, v[0][i]));
+        let high = s.max(v[1][i], s.sub(zero, v[1][i]));
+        total[i] = s.add(low, high);
+        largest[i] = s.max(low, high);
     }
+    if !s.sum(total).is_finite() {
+        return Group { d: f32::NAN, d_sum: f32::NAN, ..Group::ZERO };
+    }
+    let largest = s.max_lane(s.max(largest[0], largest[1]));
+    if largest < SMALLEST {
+        return Group::ZERO;
+    }
+    let inverse = s.splat(127.0 / largest);
+    let magic = s.splat(12_582_912.0); // 1.5 · 2^23: adding it rounds to the nearest integer
+    for v in v.as_flattened_mut() {
+        *v = s.sub(s.mul_add(*v, inverse, magic), magic);
+    }
+    let [first, last] = v;
+    let q = if S::LANES == 16 {
+        s.to_bytes(&[first[0], last[0]])
+    } else {
+        s.to_bytes(&[first[0], first[1], last[0], last[1]])
+    };
+    Group::new(q, largest / 127.0)
 }
 
 /// Below this, 127 / max |x| would overflow; such activations are as good as zero.
@@ -56,7 +50,7 @@ pub(crate) fn quantize(level: Level, row: &[f32], out: &mut [Group]) {
         #[inline(always)]
         fn eval<S: Simd>(self, s: S) {
             for (x, out) in self.0.as_chunks::<GROUP>().0.iter().zip(self.1) {
-                *out = Group::quantize(s, x);
+                *out = quantize_group(s, x);
             }
         }
     }
@@ -88,7 +82,10 @@ mod tests {
         for (x, q) in x.iter().zip(g.q) {
             assert!((x - g.d * f32::from(q)).abs() <= g.d * 0.5001);
         }
-        assert_eq!(g.sums.map(i32::from).iter().sum::<i32>(), g.q.iter().map(|&q| i32::from(q)).sum::<i32>());
+        let sum = |columns: std::ops::Range<usize>| g.q[columns].iter().map(|&q| i32::from(q)).sum::<i32>();
+        assert_eq!((g.halves, g.total), ([-8 * sum(0..16), -8 * sum(16..32)], -8 * sum(0..32)));
+        assert_eq!(g.pairs.map(|[a, b]| i32::from(a) + i32::from(b)), g.halves);
+        assert_eq!(g.d_sum, g.d * sum(0..32) as f32);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! task. Blocks begin at multiples of 32, so that chunking and threads do not change the bits.
 
 use crate::simd::math::exp;
-use crate::simd::{LANES, Level, Op, Simd};
+use crate::simd::{Level, Op, Simd};
 use half::f16;
 
 /// Positions in a block.
@@ -12,7 +12,8 @@ pub(crate) const BLOCK: usize = 32;
 
 /// The cache of one KV head.
 ///
-/// Keys: blocks of \[width, 32 positions\]. Values: \[positions, width\]. Width is the head's, padded to a multiple of 8 with zeros.
+/// Keys: blocks of \[width, 32 positions\]. Values: \[positions, width\]. Width is the head's, padded to
+/// a multiple of [`crate::simd::MAX_LANES`] with zeros.
 #[derive(Clone, Copy)]
 pub(crate) struct Cache<'a> {
     pub keys: &'a [u16],
@@ -76,23 +77,26 @@ impl Op for Attend<'_, '_> {
         let (width, first) = (queries.width, queries.first);
         let n_rows = queries.rows.len() / width;
         let last = first + n_rows / queries.group;
-        scratch.keys.resize(BLOCK * width, 0.0);
-        scratch.values.resize(BLOCK * width, 0.0);
-        scratch.sums.clear();
-        scratch.sums.resize(n_rows * width, 0.0);
-        scratch.state.clear();
-        scratch.state.resize(n_rows, (f32::NEG_INFINITY, 0.0));
+        scratch.clear(n_rows, width);
         for start in (0..last).step_by(BLOCK) {
             let at = start * width;
             widen(s, &cache.keys[at..][..BLOCK * width], &mut scratch.keys);
             widen(s, &cache.values[at..][..BLOCK * width], &mut scratch.values);
-            for (row, query) in queries.rows.chunks_exact(width).enumerate() {
-                let seen = (first + row / queries.group + 1).saturating_sub(start).min(BLOCK);
-                if seen > 0 {
-                    let sums = &mut scratch.sums[row * width..][..width];
-                    let p = weigh(s, query, &scratch.keys, seen, &mut scratch.state[row], sums);
-                    accumulate(s, &p[..seen], &scratch.values, sums);
-                }
+            let seen = |row: usize| (first + row / queries.group + 1).saturating_sub(start).min(BLOCK);
+            let mut block =
+                Block { keys: &scratch.keys, values: &scratch.values, width, state: &mut scratch.state };
+            let mut row = 0;
+            while row < n_rows {
+                let rows = &queries.rows[row * width..];
+                let sums = &mut scratch.sums[row * width..];
+                // Rows that see the same positions share the loads of keys and values.
+                let alike = |n: usize| row + n <= n_rows && seen(row) == seen(row + n - 1);
+                row += match seen(row) {
+                    0 => 1,
+                    seen if S::LANES == 16 && alike(4) => block.attend::<S, 4>(s, rows, row, seen, sums),
+                    seen if alike(2) => block.attend::<S, 2>(s, rows, row, seen, sums),
+                    seen => block.attend::<S, 1>(s, rows, row, seen, sums),
+                };
             }
         }
         let rows = queries.rows.chunks_exact_mut(width).zip(scratch.sums.chunks_exact(width));
@@ -103,84 +107,147 @@ impl Op for Attend<'_, '_> {
     }
 }
 
+impl Scratch {
+    /// For `n_rows` rows that have seen nothing yet.
+    fn clear(&mut self, n_rows: usize, width: usize) {
+        self.keys.resize(BLOCK * width, 0.0);
+        self.values.resize(BLOCK * width, 0.0);
+        self.sums.clear();
+        self.sums.resize(n_rows * width, 0.0);
+        self.state.clear();
+        self.state.resize(n_rows, (f32::NEG_INFINITY, 0.0));
+    }
+}
+
 #[inline(always)]
 fn widen<S: Simd>(s: S, from: &[u16], to: &mut [f32]) {
-    for (from, to) in from.as_chunks::<8>().0.iter().zip(to.as_chunks_mut::<8>().0) {
+    for (from, to) in from.chunks_exact(S::LANES).zip(to.chunks_exact_mut(S::LANES)) {
         s.store(s.load_half(from), to);
     }
 }
 
-/// Softmax weights of a block relative to the running maximum, which is updated; `sums` is rescaled to it.
-#[inline(always)]
-fn weigh<S: Simd>(
-    s: S,
-    query: &[f32],
-    keys: &[f32],
-    seen: usize,
-    state: &mut (f32, f32),
-    sums: &mut [f32],
-) -> [f32; BLOCK] {
-    const N: usize = BLOCK / LANES;
-    let mut scores = [s.splat(0.0); N];
-    for (&q, keys) in query.iter().zip(keys.as_chunks::<BLOCK>().0) {
-        let (q, keys) = (s.splat(q), keys.as_chunks::<LANES>().0);
-        for i in 0..N {
-            scores[i] = s.mul_add(q, s.load(&keys[i]), scores[i]);
+/// Vectors in the scores of a row, on a level of eight lanes; half of them on one of sixteen.
+const VECTORS: usize = BLOCK / 8;
+
+/// A block of the cache, widened, and what all rows have gathered so far.
+struct Block<'a> {
+    /// \[width, 32\]
+    keys: &'a [f32],
+    /// \[32, width\]
+    values: &'a [f32],
+    width: usize,
+    state: &'a mut [(f32, f32)],
+}
+
+impl Block<'_> {
+    /// Adds the first `seen` positions to the sums of `R` rows from `row` on; returns `R`.
+    #[inline(always)]
+    fn attend<S: Simd, const R: usize>(
+        &mut self,
+        s: S,
+        queries: &[f32],
+        row: usize,
+        seen: usize,
+        sums: &mut [f32],
+    ) -> usize {
+        let queries: [&[f32]; R] = std::array::from_fn(|r| &queries[r * self.width..][..self.width]);
+        let n = BLOCK / S::LANES;
+        let mut scores = [[s.splat(0.0); VECTORS]; R];
+        for (i, keys) in self.keys.chunks_exact(BLOCK).take(self.width).enumerate() {
+            for v in 0..n {
+                let keys = s.load(&keys[v * S::LANES..]);
+                for r in 0..R {
+                    scores[r][v] = s.mul_add(s.splat(queries[r][i]), keys, scores[r][v]);
+                }
+            }
         }
+        let mut weights = [[0.0; BLOCK]; R];
+        for r in 0..R {
+            let sums = &mut sums[r * self.width..][..self.width];
+            for v in 0..n {
+                s.store(scores[r][v], &mut weights[r][v * S::LANES..]);
+            }
+            weigh(s, &mut weights[r], seen, &mut self.state[row + r], sums);
+        }
+        // 32 columns at a time for as long as there are that many.
+        let wide = if S::LANES == 16 { 2 } else { 4 };
+        let mut at = 0;
+        while at < self.width {
+            let columns = self.width - at;
+            at += if columns < wide * S::LANES {
+                self.accumulate::<S, R, 1>(s, &weights, seen, at, sums)
+            } else if S::LANES == 16 {
+                self.accumulate::<S, R, 2>(s, &weights, seen, at, sums)
+            } else {
+                self.accumulate::<S, R, 4>(s, &weights, seen, at, sums)
+            };
+        }
+        R
     }
-    let mut out = [0.0; BLOCK];
-    let lanes = out.as_chunks_mut::<LANES>().0;
-    (0..N).for_each(|i| s.store(scores[i], &mut lanes[i]));
-    out[seen..].fill(f32::NEG_INFINITY);
-    let lanes = out.as_chunks_mut::<LANES>().0;
-    let scores: [S::F; N] = std::array::from_fn(|i| s.load(&lanes[i]));
+
+    /// sums += Σ weight · value, for `C` vectors of columns from `at` on; returns how many columns they are.
+    #[inline(always)]
+    fn accumulate<S: Simd, const R: usize, const C: usize>(
+        &self,
+        s: S,
+        weights: &[[f32; BLOCK]; R],
+        seen: usize,
+        at: usize,
+        sums: &mut [f32],
+    ) -> usize {
+        let column = |r: usize, c: usize| r * self.width + at + c * S::LANES;
+        let mut acc = [[s.splat(0.0); C]; R];
+        for r in 0..R {
+            for c in 0..C {
+                acc[r][c] = s.load(&sums[column(r, c)..]);
+            }
+        }
+        for (position, values) in self.values.chunks_exact(self.width).take(seen).enumerate() {
+            for c in 0..C {
+                let values = s.load(&values[at + c * S::LANES..]);
+                for r in 0..R {
+                    acc[r][c] = s.mul_add(s.splat(weights[r][position]), values, acc[r][c]);
+                }
+            }
+        }
+        for r in 0..R {
+            for c in 0..C {
+                s.store(acc[r][c], &mut sums[column(r, c)..]);
+            }
+        }
+        C * S::LANES
+    }
+}
+
+/// Turns the scores of a row into softmax weights relative to its running maximum, which is updated; `sums` is rescaled to it.
+#[inline(always)]
+fn weigh<S: Simd>(s: S, row: &mut [f32; BLOCK], seen: usize, state: &mut (f32, f32), sums: &mut [f32]) {
+    row[seen..].fill(f32::NEG_INFINITY);
+    let n = BLOCK / S::LANES;
+    let mut scores = [s.splat(f32::NEG_INFINITY); VECTORS];
+    for v in 0..n {
+        scores[v] = s.load(&row[v * S::LANES..]);
+    }
     let largest = s.max_lane(s.max(s.max(scores[0], scores[1]), s.max(scores[2], scores[3])));
     let maximum = if largest > state.0 { largest } else { state.0 };
-    let weights = scores.map(|x| exp(s, s.sub(x, s.splat(maximum))));
-    let sum = s.sum(s.add(s.add(weights[0], weights[1]), s.add(weights[2], weights[3])));
+    for v in 0..n {
+        scores[v] = exp(s, s.sub(scores[v], s.splat(maximum)));
+        s.store(scores[v], &mut row[v * S::LANES..]);
+    }
+    // Positions 0–15 and 16–31 are added first, whatever the lanes.
+    let sum = if S::LANES == 16 {
+        s.sum([s.add(scores[0], scores[1]); 2])
+    } else {
+        s.sum([s.add(scores[0], scores[2]), s.add(scores[1], scores[3])])
+    };
     if maximum != state.0 {
         let shrink = s.lanes(exp(s, s.splat(state.0 - maximum)))[0];
         state.1 *= shrink;
-        sums.iter_mut().for_each(|x| *x *= shrink);
-    }
-    *state = (maximum, state.1 + sum);
-    (0..N).for_each(|i| s.store(weights[i], &mut lanes[i]));
-    out
-}
-
-/// sums += Σ p · value
-#[inline(always)]
-fn accumulate<S: Simd>(s: S, p: &[f32], values: &[f32], sums: &mut [f32]) {
-    let width = sums.len();
-    let mut columns = sums.chunks_exact_mut(4 * LANES);
-    let mut at = 0;
-    for sums in &mut columns {
-        accumulate_columns::<S, 4>(s, p, &values[at..], width, sums);
-        at += 4 * LANES;
-    }
-    for sums in columns.into_remainder().chunks_exact_mut(LANES) {
-        accumulate_columns::<S, 1>(s, p, &values[at..], width, sums);
-        at += LANES;
-    }
-}
-
-#[inline(always)]
-fn accumulate_columns<S: Simd, const N: usize>(
-    s: S,
-    p: &[f32],
-    values: &[f32],
-    width: usize,
-    sums: &mut [f32],
-) {
-    let sums = sums.as_chunks_mut::<LANES>().0;
-    let mut acc: [S::F; N] = std::array::from_fn(|i| s.load(&sums[i]));
-    for (&p, values) in p.iter().zip(values.chunks(width)) {
-        let (p, values) = (s.splat(p), values.as_chunks::<LANES>().0);
-        for i in 0..N {
-            acc[i] = s.mul_add(p, s.load(&values[i]), acc[i]);
+        for sums in sums.chunks_exact_mut(S::LANES) {
+            s.store(s.mul(s.load(sums), s.splat(shrink)), sums);
         }
     }
-    (0..N).for_each(|i| s.store(acc[i], &mut sums[i]));
+    *state = (maximum, state.1 + sum);
 }
 
 #[cfg(test)]
@@ -197,7 +264,7 @@ mod tests {
         queries: Vec<f32>,
     }
 
-    const WIDTH: usize = 40;
+    const WIDTH: usize = 48;
     const GROUP: usize = 3;
 
     fn case(positions: usize, tokens: usize) -> Case {

@@ -1,9 +1,16 @@
-//! Packed matrix times activations. One routine for decode and prefill: each lane is one (row, token) pair that
-//! accumulates its groups in order, so the tile's shape changes the speed and never the bits.
+//! Packed matrix times activations. Each lane is one (row, token) pair that accumulates its groups in order, so the
+//! order of panels, tokens and blocks of columns changes the speed and never the bits.
 
-use super::act::Group;
 use crate::quant::pack::{PANEL_ROWS, Packed, PackedFloat};
-use crate::simd::{LANES, Op, Simd};
+use crate::simd::{Columns, GROUP, Group, Op, Quants, Simd};
+use std::marker::PhantomData;
+
+/// Panels that decode walks at once: as many streams from memory. With lines asked for early enough, more do not help.
+const STREAMS: usize = 2;
+/// How far ahead of a stream its lines are asked for, in bytes: the next panel of the same stream lies there.
+const AHEAD: usize = 4096;
+/// Columns after which the next panel has its turn: a panel's and a few tokens' share of them fit the first cache.
+const COLUMNS_AT_ONCE: usize = 1024;
 
 /// The activations of `tokens` tokens.
 #[derive(Clone, Copy)]
@@ -16,197 +23,247 @@ pub(crate) struct Input<'a> {
     pub tokens: usize,
 }
 
-impl<'a> Input<'a> {
-    fn groups_of(&self, token: usize) -> &'a [Group] {
-        let n = self.cols / crate::quant::pack::GROUP;
-        &self.groups[token * n..][..n]
-    }
-    fn floats_of(&self, token: usize) -> &'a [f32] {
-        &self.floats[token * self.cols..][..self.cols]
-    }
+/// How a kind of format multiplies.
+pub(crate) trait Kernel {
+    /// What activations are read as.
+    type X: 'static;
+    /// Bytes of a block of a panel.
+    const BYTES: usize;
+    /// Columns of a block; the last one may have fewer where `X` is f32.
+    const COLS: usize;
+    /// `X`s of a block.
+    const XS: usize;
+
+    /// All activations, \[tokens, XS of a row\].
+    fn activations<'a>(input: &Input<'a>) -> &'a [Self::X];
+    /// Adds the products of a block of the rows from `row` on with those of `T` tokens.
+    fn block<S: Simd, const T: usize>(
+        s: S,
+        block: &[u8],
+        row: usize,
+        x: [&[Self::X]; T],
+        acc: &mut [S::F; T],
+    );
 }
 
-/// Panels times activations of a quantized format. `out` is \[panels, tokens, 8\].
-pub(crate) struct IntegerMatmul<'a, F> {
+/// Panels times activations.
+pub(crate) struct Matmul<'a, K> {
     pub panels: &'a [u8],
     pub panel_bytes: usize,
     pub input: Input<'a>,
+    /// \[panels, tokens, rows\]
     pub out: &'a mut [f32],
-    pub format: std::marker::PhantomData<F>,
+    pub kernel: PhantomData<K>,
 }
 
-impl<F: Packed> Op for IntegerMatmul<'_, F> {
+impl<K: Kernel> Op for Matmul<'_, K> {
     type Output = ();
     #[inline(always)]
     fn eval<S: Simd>(self, s: S) {
-        let Self { panels, panel_bytes, input, out, .. } = self;
-        let panel = |p: usize| &panels[p * panel_bytes..][..panel_bytes];
-        let n_panels = panels.len() / panel_bytes;
-        let out_panel = input.tokens * LANES;
-        let mut p = 0;
-        if input.tokens == 1 {
-            // Decode: several panels at a time are several streams from memory.
-            let x = [input.groups_of(0)];
-            while p + 4 <= n_panels {
-                let four = std::array::from_fn(|i| panel(p + i));
-                integer_tile::<S, F, 4, 1>(s, four, x, &mut out[p * out_panel..], out_panel);
-                p += 4;
+        let x = K::activations(&self.input);
+        if self.input.tokens == 1 {
+            // Each stream walks panels that lie one behind the other.
+            let panel = |p: usize| &self.panels[p * self.panel_bytes..][..self.panel_bytes];
+            let n_panels = self.panels.len() / self.panel_bytes;
+            let run = n_panels / STREAMS;
+            for i in 0..run {
+                let panels = std::array::from_fn(|stream| panel(stream * run + i));
+                for (stream, rows) in decode::<S, K, STREAMS>(s, panels, x).iter().enumerate() {
+                    self.out[(stream * run + i) * PANEL_ROWS..][..PANEL_ROWS].copy_from_slice(rows);
+                }
+            }
+            for p in STREAMS * run..n_panels {
+                let [rows] = decode::<S, K, 1>(s, [panel(p)], x);
+                self.out[p * PANEL_ROWS..][..PANEL_ROWS].copy_from_slice(&rows);
+            }
+        } else {
+            self.prefill(s, x);
+        }
+    }
+}
+
+/// `P` panels times one token.
+#[inline(always)]
+fn decode<S: Simd, K: Kernel, const P: usize>(
+    s: S,
+    panels: [&[u8]; P],
+    x: &[K::X],
+) -> [[f32; PANEL_ROWS]; P] {
+    let mut acc = [[[s.splat(0.0); 1]; 2]; P];
+    for (i, x) in x.chunks(K::XS).enumerate() {
+        let bytes = i * K::BYTES..((i + 1) * K::BYTES).min(panels[0].len());
+        for p in 0..P {
+            let block = &panels[p][bytes.clone()];
+            for line in (0..K::BYTES).step_by(64) {
+                s.prefetch_once(block, line + AHEAD);
+            }
+            for (half, acc) in acc[p].iter_mut().take(PANEL_ROWS / S::LANES).enumerate() {
+                K::block(s, block, half * S::LANES, [x], acc);
             }
         }
-        for p in p..n_panels {
-            let out = &mut out[p * out_panel..][..out_panel];
-            let mut t = 0;
-            while t < input.tokens {
-                let x = |i: usize| input.groups_of(t + i);
-                let out = &mut out[t * LANES..];
-                t += match input.tokens - t {
-                    1 => integer_tile::<S, F, 1, 1>(s, [panel(p)], [x(0)], out, 0),
-                    2 => integer_tile::<S, F, 1, 2>(s, [panel(p)], [x(0), x(1)], out, 0),
-                    3 => integer_tile::<S, F, 1, 3>(s, [panel(p)], [x(0), x(1), x(2)], out, 0),
-                    _ => integer_tile::<S, F, 1, 4>(s, [panel(p)], [x(0), x(1), x(2), x(3)], out, 0),
-                };
+    }
+    let mut out = [[0.0; PANEL_ROWS]; P];
+    for (acc, out) in acc.iter().zip(&mut out) {
+        for (acc, out) in acc.iter().zip(out.chunks_exact_mut(S::LANES)) {
+            s.store(acc[0], out);
+        }
+    }
+    out
+}
+
+impl<K: Kernel> Matmul<'_, K> {
+    #[inline(always)]
+    fn prefill<S: Simd>(self, s: S, x: &[K::X]) {
+        let Input { tokens, cols, .. } = self.input;
+        let xs_of_row = x.len() / tokens;
+        let blocks = COLUMNS_AT_ONCE / K::COLS;
+        for (part, columns) in (0..cols).step_by(COLUMNS_AT_ONCE).enumerate() {
+            let xs = part * blocks * K::XS..((part + 1) * blocks * K::XS).min(xs_of_row);
+            let bytes = part * blocks * K::BYTES..((part + 1) * blocks * K::BYTES).min(self.panel_bytes);
+            let panels = self.panels.chunks_exact(self.panel_bytes);
+            for (panel, out) in panels.zip(self.out.chunks_exact_mut(tokens * PANEL_ROWS)) {
+                let panel = &panel[bytes.clone()];
+                let mut t = 0;
+                while t < tokens {
+                    let x = |i: usize| &x[(t + i) * xs_of_row..][xs.clone()];
+                    let out = &mut out[t * PANEL_ROWS..];
+                    let first = columns == 0;
+                    t += match tokens - t {
+                        1 => tile::<S, K, 1>(s, panel, [x(0)], out, first),
+                        2 => tile::<S, K, 2>(s, panel, [x(0), x(1)], out, first),
+                        3 => tile::<S, K, 3>(s, panel, [x(0), x(1), x(2)], out, first),
+                        n if n < 8 || S::TOKENS < 8 => {
+                            tile::<S, K, 4>(s, panel, std::array::from_fn(x), out, first)
+                        }
+                        _ => tile::<S, K, 8>(s, panel, std::array::from_fn(x), out, first),
+                    };
+                }
             }
         }
     }
 }
 
-/// `P` panels times `T` tokens; returns `T`. Token t of panel p goes to `out[p · out_panel + 8t…]`.
+/// Some blocks of a panel times `T` tokens, added to `out` unless they are the first; returns `T`.
 #[inline(always)]
-fn integer_tile<S: Simd, F: Packed, const P: usize, const T: usize>(
+fn tile<S: Simd, K: Kernel, const T: usize>(
     s: S,
-    panels: [&[u8]; P],
-    x: [&[Group]; T],
+    panel: &[u8],
+    x: [&[K::X]; T],
     out: &mut [f32],
-    out_panel: usize,
+    first: bool,
 ) -> usize {
-    let per_block = F::BLOCK_LEN / 32;
-    let n_groups = x[0].len();
-    let mut acc = [[s.splat(0.0); T]; P];
-    for (block_idx, first) in (0..n_groups).step_by(per_block).enumerate() {
-        for p in 0..P {
-            let block = &panels[p][block_idx * F::PACKED_BYTES..][..F::PACKED_BYTES];
-            for group in 0..per_block {
-                let q = F::quants(s, block, group);
-                let scales = F::scales(s, block, group);
-                for t in 0..T {
-                    acc[p][t] = integer_step::<S, F>(s, acc[p][t], &q, scales, &x[t][first + group]);
-                }
-                if F::HAS_MIN {
-                    let mins = F::mins(s, block, group);
-                    for t in 0..T {
-                        acc[p][t] = min_step::<S, F>(s, acc[p][t], mins, &x[t][first + group]);
-                    }
-                }
+    for row in (0..PANEL_ROWS).step_by(S::LANES) {
+        let mut acc = [s.splat(0.0); T];
+        if !first {
+            for (t, acc) in acc.iter_mut().enumerate() {
+                *acc = s.load(&out[t * PANEL_ROWS + row..]);
             }
         }
-    }
-    for p in 0..P {
-        for t in 0..T {
-            s.store(acc[p][t], out[p * out_panel + t * LANES..].first_chunk_mut().expect("eight lanes"));
+        for (i, block) in panel.chunks(K::BYTES).enumerate() {
+            let xs = i * K::XS..((i + 1) * K::XS).min(x[0].len());
+            K::block(s, block, row, x.map(|x| &x[xs.clone()]), &mut acc);
+        }
+        for (t, acc) in acc.into_iter().enumerate() {
+            s.store(acc, &mut out[t * PANEL_ROWS + row..]);
         }
     }
     T
 }
 
-/// acc + scale · d · Σ (q − OFFSET) a
-#[inline(always)]
-fn integer_step<S: Simd, F: Packed>(s: S, acc: S::F, q: &[S::B; 8], scales: [S::F; 2], x: &Group) -> S::F {
-    let d = s.splat(x.d);
-    let sums = x.sums.map(i32::from);
-    if F::HALVES {
-        let halves: &[[i8; 16]] = x.q.as_chunks().0;
-        let low = s.to_f(dot::<S, F, 16>(s, &q[..4], &halves[0], sums[0]));
-        let high = s.to_f(dot::<S, F, 16>(s, &q[4..], &halves[1], sums[1]));
-        let acc = s.mul_add(low, s.mul(scales[0], d), acc);
-        s.mul_add(high, s.mul(scales[1], d), acc)
-    } else {
-        let dot = s.to_f(dot::<S, F, 32>(s, q, &x.q, sums[0] + sums[1]));
-        s.mul_add(dot, s.mul(scales[0], d), acc)
+/// A quantized format.
+pub(crate) struct Integers<F>(PhantomData<F>);
+
+impl<F: Packed> Kernel for Integers<F> {
+    type X = Group;
+    const BYTES: usize = F::PACKED_BYTES;
+    const COLS: usize = F::BLOCK_LEN;
+    const XS: usize = F::BLOCK_LEN / GROUP;
+
+    fn activations<'a>(input: &Input<'a>) -> &'a [Group] {
+        &input.groups[..input.tokens * input.cols / GROUP]
+    }
+    #[inline(always)]
+    fn block<S: Simd, const T: usize>(s: S, block: &[u8], row: usize, x: [&[Group]; T], acc: &mut [S::F; T]) {
+        let block = &block[..F::PACKED_BYTES];
+        const { assert!(F::BLOCK_LEN.is_multiple_of(GROUP)) };
+        let n_groups = F::BLOCK_LEN / GROUP;
+        let x = x.map(|x| &x[..n_groups]);
+        for group in 0..n_groups {
+            integer_group::<S, F, T>(s, block, group, row, x.map(|x| &x[group]), acc);
+        }
     }
 }
 
 #[inline(always)]
-fn dot<S: Simd, F: Packed, const N: usize>(s: S, q: &[S::B], a: &[i8; N], sum: i32) -> S::I {
-    let dot = if F::MAX == 0 { s.dot_signed(q, a) } else { s.dot_unsigned(q, a, F::MAX) };
-    if F::OFFSET == 0 { dot } else { s.sub_i(dot, F::OFFSET * sum) }
+fn integer_group<S: Simd, F: Packed, const T: usize>(
+    s: S,
+    block: &[u8],
+    group: usize,
+    row: usize,
+    x: [&Group; T],
+    acc: &mut [S::F; T],
+) {
+    let q = F::quants(s, block, group, row);
+    let scales = F::scales(s, block, group, row);
+    for (acc, x) in acc.iter_mut().zip(x) {
+        *acc = integer_step::<S, F>(s, *acc, &q, scales, x);
+    }
+    if F::HAS_MIN {
+        let mins = F::mins(s, block, group, row);
+        for (acc, x) in acc.iter_mut().zip(x) {
+            *acc = min_step::<S, F>(s, *acc, mins, x);
+        }
+    }
+}
+
+/// acc + scale · d · Σ (q − OFFSET) a
+#[inline(always)]
+fn integer_step<S: Simd, F: Packed>(s: S, acc: S::F, q: &[S::B; 8], scales: [S::F; 2], x: &Group) -> S::F {
+    let quants = Quants { max: F::MAX, offset: F::OFFSET };
+    let d = s.splat(x.d);
+    if F::HALVES {
+        let low = s.to_f(s.dot(q, Columns::First, x, quants));
+        let high = s.to_f(s.dot(q, Columns::Last, x, quants));
+        let acc = s.mul_add(low, s.mul(scales[0], d), acc);
+        s.mul_add(high, s.mul(scales[1], d), acc)
+    } else {
+        let dot = s.to_f(s.dot(q, Columns::All, x, quants));
+        s.mul_add(dot, s.mul(scales[0], d), acc)
+    }
 }
 
 /// acc + Σ min · x
 #[inline(always)]
 fn min_step<S: Simd, F: Packed>(s: S, acc: S::F, mins: [S::F; 2], x: &Group) -> S::F {
     if F::HALVES {
-        let [low, high] = x.sums.map(|sum| s.splat(x.d * f32::from(sum)));
-        s.mul_add(mins[1], high, s.mul_add(mins[0], low, acc))
+        let [low, high] = x.halves.map(|sum| x.d * (sum / -8) as f32);
+        s.mul_add(mins[1], s.splat(high), s.mul_add(mins[0], s.splat(low), acc))
     } else {
         s.mul_add(mins[0], s.splat(x.d_sum), acc)
     }
 }
 
-/// Panels times activations of a format of floating-point numbers. `out` is \[panels, tokens, 8\].
-pub(crate) struct FloatMatmul<'a, F> {
-    pub panels: &'a [u8],
-    pub panel_bytes: usize,
-    pub input: Input<'a>,
-    pub out: &'a mut [f32],
-    pub format: std::marker::PhantomData<F>,
-}
+/// A format of floating-point numbers.
+pub(crate) struct Floats<F>(PhantomData<F>);
 
-impl<F: PackedFloat> Op for FloatMatmul<'_, F> {
-    type Output = ();
+impl<F: PackedFloat> Kernel for Floats<F> {
+    type X = f32;
+    const BYTES: usize = 32 * F::BYTES * PANEL_ROWS;
+    const COLS: usize = 32;
+    const XS: usize = 32;
+
+    fn activations<'a>(input: &Input<'a>) -> &'a [f32] {
+        &input.floats[..input.tokens * input.cols]
+    }
     #[inline(always)]
-    fn eval<S: Simd>(self, s: S) {
-        let Self { panels, panel_bytes, input, out, .. } = self;
-        let panel = |p: usize| &panels[p * panel_bytes..][..panel_bytes];
-        let n_panels = panels.len() / panel_bytes;
-        let out_panel = input.tokens * LANES;
-        let mut p = 0;
-        if input.tokens == 1 {
-            let x = [input.floats_of(0)];
-            while p + 4 <= n_panels {
-                let four = std::array::from_fn(|i| panel(p + i));
-                float_tile::<S, F, 4, 1>(s, four, x, &mut out[p * out_panel..], out_panel);
-                p += 4;
-            }
-        }
-        for p in p..n_panels {
-            let out = &mut out[p * out_panel..][..out_panel];
-            let mut t = 0;
-            while t < input.tokens {
-                let x = |i: usize| input.floats_of(t + i);
-                let out = &mut out[t * LANES..];
-                t += match input.tokens - t {
-                    1..4 => float_tile::<S, F, 1, 1>(s, [panel(p)], [x(0)], out, 0),
-                    _ => float_tile::<S, F, 1, 4>(s, [panel(p)], [x(0), x(1), x(2), x(3)], out, 0),
-                };
-            }
-        }
-    }
-}
-
-#[inline(always)]
-fn float_tile<S: Simd, F: PackedFloat, const P: usize, const T: usize>(
-    s: S,
-    panels: [&[u8]; P],
-    x: [&[f32]; T],
-    out: &mut [f32],
-    out_panel: usize,
-) -> usize {
-    let mut acc = [[s.splat(0.0); T]; P];
-    let n_cols = x[0].len();
-    let x = x.map(|x| &x[..n_cols]);
-    let panels = panels.map(|p| &p[..n_cols * F::BYTES * PANEL_ROWS]);
-    for c in 0..n_cols {
-        for p in 0..P {
-            let w = F::load(s, &panels[p][c * F::BYTES * PANEL_ROWS..][..F::BYTES * PANEL_ROWS]);
+    fn block<S: Simd, const T: usize>(s: S, block: &[u8], row: usize, x: [&[f32]; T], acc: &mut [S::F; T]) {
+        let columns = block.chunks_exact(F::BYTES * PANEL_ROWS);
+        let x = x.map(|x| &x[..columns.len()]);
+        for (c, column) in columns.enumerate() {
+            let w = F::load(s, &column[row * F::BYTES..]);
             for t in 0..T {
-                acc[p][t] = s.mul_add(w, s.splat(x[t][c]), acc[p][t]);
+                acc[t] = s.mul_add(w, s.splat(x[t][c]), acc[t]);
             }
         }
     }
-    for p in 0..P {
-        for t in 0..T {
-            s.store(acc[p][t], out[p * out_panel + t * LANES..].first_chunk_mut().expect("eight lanes"));
-        }
-    }
-    T
 }

@@ -3,7 +3,7 @@
 use crate::simd::math::silu;
 use crate::simd::{Level, Op, Simd};
 
-/// out = silu(gate) · up, for lengths that are multiples of 8.
+/// out = silu(gate) · up, for lengths that are multiples of a panel.
 pub(crate) fn swiglu(level: Level, gate: &[f32], up: &[f32], out: &mut [f32]) {
     level.dispatch(SwiGlu { gate, up, out });
 }
@@ -18,8 +18,8 @@ impl Op for SwiGlu<'_> {
     type Output = ();
     #[inline(always)]
     fn eval<S: Simd>(self, s: S) {
-        let inputs = self.gate.as_chunks::<8>().0.iter().zip(self.up.as_chunks::<8>().0);
-        for ((gate, up), out) in inputs.zip(self.out.as_chunks_mut::<8>().0) {
+        let inputs = self.gate.chunks_exact(S::LANES).zip(self.up.chunks_exact(S::LANES));
+        for ((gate, up), out) in inputs.zip(self.out.chunks_exact_mut(S::LANES)) {
             s.store(s.mul(silu(s, s.load(gate)), s.load(up)), out);
         }
     }

@@ -3,20 +3,31 @@
 //! Between two barriers, [`Worker::chunks`] or [`Worker::split`] hand each index to exactly one worker as part of a
 //! [`Share`]; a share is the licence to write that part of a [`Shared`] slice. What was written may be read after the barrier.
 
+mod desk;
 mod shared;
 
 pub(crate) use shared::Shared;
 
 use crate::error::{Error, ErrorKind, Result};
+use desk::Desk;
 use std::cell::Cell;
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-/// A private pool. The caller is worker 0, so a pool of `n` has `n − 1` threads of its own.
+/// How long a worker waits for the next pass before it sleeps: longer than sampling takes between two tokens.
+const LINGER: Duration = Duration::from_micros(100);
+/// Spins in a barrier before the processor is given away, where each worker has one.
+const SPINS: u32 = 400;
+
+/// A private pool. The caller is worker 0, so a pool of `n` has `n − 1` threads of its own, which stay inside one
+/// job of theirs for as long as the pool lives: entering a pass costs no allocation and, soon after the last, no system call.
 pub(crate) struct Pool {
-    workers: Option<rayon::ThreadPool>,
+    desk: Arc<Desk>,
+    team: Arc<Team>,
+    _workers: Option<rayon::ThreadPool>,
     threads: usize,
     /// Sessions take turns: two passes interleaved on one pool would wait for each other's workers forever.
     turn: Mutex<()>,
@@ -34,7 +45,16 @@ impl Pool {
         let workers = (threads > 1).then(build).transpose().map_err(|e| {
             Error::new(ErrorKind::Request, format!("cannot start {} worker threads: {e}", threads - 1))
         })?;
-        Ok(Self { workers, threads, turn: Mutex::new(()) })
+        let linger = if threads <= processors() { LINGER } else { Duration::ZERO };
+        let (desk, team) = (Arc::new(Desk::new(linger)), Arc::new(Team::new()));
+        if let Some(workers) = &workers {
+            let (desk, team) = (Arc::clone(&desk), Arc::clone(&team));
+            workers.spawn_broadcast(move |context| {
+                let idx = context.index() + 1;
+                desk.serve(idx, |work| team.enter(idx, work));
+            });
+        }
+        Ok(Self { desk, team, _workers: workers, threads, turn: Mutex::new(()) })
     }
 
     pub(crate) fn threads(&self) -> usize {
@@ -48,25 +68,9 @@ impl Pool {
     pub(crate) fn run(&self, threads: usize, work: impl Fn(&Worker<'_>) + Sync) -> Result<()> {
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         let threads = threads.clamp(1, self.threads);
-        let team = Team::new(threads);
-        let body = |idx: usize| {
-            let worker = Worker { idx, team: &team, next: Cell::new(0) };
-            if catch_unwind(AssertUnwindSafe(|| work(&worker))).is_err() {
-                team.poisoned.store(true, Ordering::Release);
-            }
-        };
-        match &self.workers {
-            Some(pool) if threads > 1 => pool.in_place_scope(|scope| {
-                scope.spawn_broadcast(|_, context| {
-                    if context.index() + 1 < threads {
-                        body(context.index() + 1);
-                    }
-                });
-                body(0);
-            }),
-            _ => body(0),
-        }
-        if team.poisoned.load(Ordering::Acquire) {
+        self.team.assemble(threads);
+        self.desk.run(threads, &work, |work| self.team.enter(0, work));
+        if self.team.poisoned.load(Ordering::Acquire) {
             return Err(Error::new(ErrorKind::Worker, "a worker thread panicked in a forward pass"));
         }
         Ok(())
@@ -76,7 +80,7 @@ impl Pool {
     pub(crate) fn for_each(&self, n: usize, task: impl Fn(usize) -> Result<()> + Sync) -> Result<()> {
         let failed = Mutex::new(None);
         self.run(self.threads, |worker| {
-            for share in worker.chunks(n, 1) {
+            for share in worker.chunks(n, 1..=1) {
                 if let Err(e) = task(share.range().start) {
                     failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(e);
                 }
@@ -86,32 +90,59 @@ impl Pool {
     }
 }
 
-#[repr(align(128))]
-struct Padded<T>(T);
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.desk.close();
+    }
+}
 
+fn processors() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// On cache lines of its own.
+#[repr(align(128))]
+pub(super) struct Padded<T>(pub(super) T);
+
+/// Who works on a pass, and how far they are.
 struct Team {
-    n: usize,
+    n: AtomicUsize,
     arrived: Padded<AtomicUsize>,
     epoch: Padded<AtomicUsize>,
     /// Next unclaimed index of the current operation.
     next: Padded<AtomicUsize>,
     poisoned: AtomicBool,
-    /// Spins before the processor is given away; none where threads outnumber processors.
-    spins: u32,
+    processors: usize,
 }
 
 struct Poisoned;
 
 impl Team {
-    fn new(n: usize) -> Self {
-        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    fn new() -> Self {
         Self {
-            n,
+            n: AtomicUsize::new(0),
             arrived: Padded(AtomicUsize::new(0)),
             epoch: Padded(AtomicUsize::new(0)),
             next: Padded(AtomicUsize::new(0)),
             poisoned: AtomicBool::new(false),
-            spins: if n <= processors { 400 } else { 0 },
+            processors: processors(),
+        }
+    }
+
+    /// Makes ready for a pass of `n`; nobody is inside one.
+    fn assemble(&self, n: usize) {
+        self.n.store(n, Ordering::Relaxed);
+        self.arrived.0.store(0, Ordering::Relaxed);
+        self.next.0.store(0, Ordering::Relaxed);
+        self.poisoned.store(false, Ordering::Relaxed);
+    }
+
+    fn enter(&self, idx: usize, work: &(dyn Fn(&Worker<'_>) + Sync)) {
+        let n = self.n.load(Ordering::Relaxed);
+        let spins = if n <= self.processors { SPINS } else { 0 };
+        let worker = Worker { idx, n, spins, team: self, next: Cell::new(0) };
+        if catch_unwind(AssertUnwindSafe(|| work(&worker))).is_err() {
+            self.poisoned.store(true, Ordering::Release);
         }
     }
 }
@@ -119,6 +150,9 @@ impl Team {
 /// One of the threads inside [`Pool::run`].
 pub(crate) struct Worker<'a> {
     idx: usize,
+    n: usize,
+    /// Spins before the processor is given away; none where threads outnumber processors.
+    spins: u32,
     team: &'a Team,
     /// Where the current chunk ended, to catch operations that are not separated by a barrier.
     next: Cell<usize>,
@@ -140,8 +174,9 @@ impl Worker<'_> {
     }
 
     /// How many work.
+    #[cfg(test)]
     pub(crate) fn count(&self) -> usize {
-        self.team.n
+        self.n
     }
 
     /// Waits until all workers are here. What they wrote before is visible after.
@@ -149,7 +184,7 @@ impl Worker<'_> {
         let team = self.team;
         self.next.set(0);
         let epoch = team.epoch.0.load(Ordering::Acquire);
-        if team.arrived.0.fetch_add(1, Ordering::AcqRel) + 1 == team.n {
+        if team.arrived.0.fetch_add(1, Ordering::AcqRel) + 1 == self.n {
             team.arrived.0.store(0, Ordering::Relaxed);
             team.next.0.store(0, Ordering::Relaxed);
             team.epoch.0.store(epoch + 1, Ordering::Release);
@@ -160,7 +195,7 @@ impl Worker<'_> {
             if team.poisoned.load(Ordering::Acquire) {
                 resume_unwind(Box::new(Poisoned));
             }
-            if spins < team.spins {
+            if spins < self.spins {
                 spins += 1;
                 std::hint::spin_loop();
             } else {
@@ -169,19 +204,29 @@ impl Worker<'_> {
         }
     }
 
-    /// Shares of at most `size` of the indices below `total`, handed out until none is left. One such operation between barriers.
-    pub(crate) fn chunks(&self, total: usize, size: usize) -> impl Iterator<Item = Share> {
+    /// Shares of the indices below `total`, handed out until none is left: large ones first, so that few are needed, then smaller
+    /// ones, so that a worker whose processor was taken away does not keep the others waiting (guided self-scheduling,
+    /// Polychronopoulos and Kuck 1987). `sizes`: the least, of which all but the last are multiples, and the most.
+    /// One such operation between barriers.
+    pub(crate) fn chunks(&self, total: usize, sizes: RangeInclusive<usize>) -> impl Iterator<Item = Share> {
         debug_assert_eq!(self.next.get(), 0, "two operations need a barrier between them");
+        let (least, most) = sizes.into_inner();
+        let size = move |left: usize| match self.n {
+            1 => most,
+            n => (left / (2 * n)).next_multiple_of(least).clamp(least, most),
+        };
         std::iter::from_fn(move || {
-            let start = self.team.next.0.fetch_add(size, Ordering::Relaxed);
-            self.next.set(start.max(1));
-            (start < total).then(|| Share(start..(start + size).min(total)))
+            let next = &self.team.next.0;
+            self.next.set(1);
+            let advance = |start: usize| (start < total).then(|| total.min(start + size(total - start)));
+            let start = next.fetch_update(Ordering::Relaxed, Ordering::Relaxed, advance).ok()?;
+            Some(Share(start..advance(start)?))
         })
     }
 
     /// This worker's even part of the indices below `total`.
     pub(crate) fn split(&self, total: usize) -> Share {
-        let cut = |i: usize| total * i / self.team.n;
+        let cut = |i: usize| total * i / self.n;
         Share(cut(self.idx)..cut(self.idx + 1))
     }
 }
@@ -198,7 +243,7 @@ mod tests {
             let (once, sums) = (Shared::new(&mut once), Shared::new(&mut sums));
             pool.run(threads, |w| {
                 for _ in 0..20 {
-                    for share in w.chunks(1000, 7) {
+                    for share in w.chunks(1000, 3..=70) {
                         once.claim(&share, share.range()).iter_mut().for_each(|x| *x += 1);
                     }
                     w.barrier();
@@ -226,6 +271,24 @@ mod tests {
             });
             assert_eq!(error.unwrap_err().kind(), ErrorKind::Worker);
             pool.run(3, |w| w.barrier()).expect("the pool works on");
+        }
+    }
+
+    #[test]
+    fn a_pool_that_has_slept_works_on_with_any_number_of_its_threads() {
+        let pool = Pool::new(4).unwrap();
+        for threads in [4, 1, 2, 3, 4, 9] {
+            std::thread::sleep(3 * LINGER);
+            let seen = Mutex::new(Vec::new());
+            pool.run(threads, |w| {
+                w.barrier();
+                seen.lock().unwrap().push((w.idx(), w.count()));
+            })
+            .unwrap();
+            let mut seen = seen.into_inner().unwrap();
+            seen.sort_unstable();
+            let n = threads.min(4);
+            assert_eq!(seen, (0..n).map(|i| (i, n)).collect::<Vec<_>>());
         }
     }
 

@@ -1,6 +1,6 @@
 //! BF16: the upper half of an IEEE 754 single, little-endian.
 
-use super::pack::{self, PackedFloat};
+use super::pack::PackedFloat;
 use super::{Float, Format};
 use crate::simd::Simd;
 use half::bf16;
@@ -22,7 +22,7 @@ impl PackedFloat for BF16 {
     const BYTES: usize = 2;
     #[inline(always)]
     fn load<S: Simd>(s: S, bytes: &[u8]) -> S::F {
-        s.load_bf16(pack::array(bytes, 0))
+        s.load_bf16(bytes)
     }
 }
 

@@ -1,6 +1,6 @@
 //! F16: IEEE 754 half precision, little-endian.
 
-use super::pack::{self, PackedFloat};
+use super::pack::PackedFloat;
 use super::{Float, Format};
 use crate::simd::Simd;
 use half::f16;
@@ -21,7 +21,7 @@ impl PackedFloat for F16 {
     const BYTES: usize = 2;
     #[inline(always)]
     fn load<S: Simd>(s: S, bytes: &[u8]) -> S::F {
-        s.load_f16(pack::array(bytes, 0))
+        s.load_f16(bytes)
     }
 }
 

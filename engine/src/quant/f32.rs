@@ -1,6 +1,6 @@
 //! F32: IEEE 754 single precision, little-endian.
 
-use super::pack::{self, PackedFloat};
+use super::pack::PackedFloat;
 use super::{Float, Format};
 use crate::simd::Simd;
 
@@ -21,7 +21,7 @@ impl PackedFloat for F32 {
     const BYTES: usize = 4;
     #[inline(always)]
     fn load<S: Simd>(s: S, bytes: &[u8]) -> S::F {
-        s.load_f32(pack::array(bytes, 0))
+        s.load_f32(bytes)
     }
 }
 

@@ -27,6 +27,19 @@ impl Field {
         block[byte] >> shift & (255 >> (8 - self.width))
     }
 
+    /// The fields of four columns, the first a multiple of four, in the bytes of a word, the first in the lowest.
+    #[inline(always)]
+    pub(super) fn get4(self, block: &[u8], column: usize) -> u32 {
+        let (byte, shift) = self.place(column);
+        if self.stride >= 4 {
+            let word = block[byte..byte + 4].first_chunk().expect("four bytes");
+            return u32::from_le_bytes(*word) >> shift & (0x0101_0101 * (255 >> (8 - self.width)));
+        }
+        // Four bits side by side, each to a byte of its own.
+        debug_assert_eq!((self.width, self.stride), (1, 1));
+        (u32::from(block[byte] >> shift & 15) * 0x0020_4081) & 0x0101_0101
+    }
+
     /// Sets the lowest `width` bits of `value` in a field that was zero.
     #[inline(always)]
     pub(super) fn put(self, block: &mut [u8], column: usize, value: u8) {
@@ -86,13 +99,18 @@ mod tests {
 
     #[test]
     fn fields_come_back_and_do_not_overlap() {
-        for (width, stride) in [(1, 1), (1, 32), (2, 4), (2, 32), (4, 8), (4, 16), (4, 32), (4, 64), (8, 1)] {
+        for (width, stride) in [(1, 1), (1, 32), (2, 4), (2, 32), (4, 8), (4, 16), (4, 32), (4, 64), (8, 32)]
+        {
             let field = Field { at: 3, width, stride };
             let n = 256;
             let mut block = vec![0; 3 + n * width / 8];
             let value = |c: usize| (c * 89 % 251) as u8 & (255 >> (8 - width));
             (0..n).for_each(|c| field.put(&mut block, c, value(c)));
             (0..n).for_each(|c| assert_eq!(field.get(&block, c), value(c), "width {width}, column {c}"));
+            for c in (0..n).step_by(4) {
+                let four = [value(c), value(c + 1), value(c + 2), value(c + 3)];
+                assert_eq!(field.get4(&block, c).to_le_bytes(), four, "width {width}, column {c}");
+            }
         }
     }
 }

@@ -22,13 +22,13 @@ const QUANTS: Field = Field { at: 2, width: 4, stride: 16 };
 /// The levels, from the definition of the format: closer together near 0.
 const TABLE: [i8; 16] = [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113];
 
-/// Packed: eight f16 scales, then 128 bytes of nibbles.
+/// Packed: 16 f16 scales, then 256 bytes of nibbles.
 struct Iq4Nl;
 
 impl Packed for Iq4Nl {
     const BLOCK_LEN: usize = 32;
     const FILE_BYTES: usize = 18;
-    const PACKED_BYTES: usize = 144;
+    const PACKED_BYTES: usize = 288;
     const MAX: i32 = 0;
     const OFFSET: i32 = 0;
     const HALVES: bool = false;
@@ -36,15 +36,19 @@ impl Packed for Iq4Nl {
 
     fn pack(rows: [&[u8]; PANEL_ROWS], out: &mut [u8]) {
         pack::pack_f16(rows, 0, out);
-        pack::pack_nibbles(|row, column| QUANTS.get(rows[row], column), &mut out[16..]);
+        pack::pack_nibbles(|row, column| QUANTS.get4(rows[row], column), &mut out[32..]);
     }
     #[inline(always)]
-    fn quants<S: Simd>(s: S, block: &[u8], _group: usize) -> [S::B; 8] {
-        pack::nibbles(s, block, 16).map(|q| s.lookup(&TABLE, q))
+    fn quants<S: Simd>(s: S, block: &[u8], _group: usize, row: usize) -> [S::B; 8] {
+        let mut q = pack::nibbles(s, block, 32, row);
+        for q in &mut q {
+            *q = s.lookup(&TABLE, *q);
+        }
+        q
     }
     #[inline(always)]
-    fn scales<S: Simd>(s: S, block: &[u8], _group: usize) -> [S::F; 2] {
-        [s.load_f16(pack::array(block, 0)); 2]
+    fn scales<S: Simd>(s: S, block: &[u8], _group: usize, row: usize) -> [S::F; 2] {
+        [pack::f16(s, block, 0, row); 2]
     }
 }
 

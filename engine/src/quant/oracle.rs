@@ -2,9 +2,9 @@
 
 use super::pack::{GROUP, PANEL_ROWS};
 use super::{FORMATS, Format};
-use crate::kernels::act::{Group, quantize};
+use crate::kernels::act::quantize;
 use crate::kernels::matmul::Input;
-use crate::simd::Level;
+use crate::simd::{Group, Level};
 
 /// Blocks in the rows of the tests: one, odd and even numbers, and as many as in a real row.
 const BLOCKS: [usize; 6] = [1, 2, 3, 8, 13, 45];
@@ -31,7 +31,7 @@ struct Case {
     format: &'static Format,
     cols: usize,
     tokens: usize,
-    /// \[panels · 8, cols\], decoded
+    /// \[panels · rows, cols\], decoded
     weights: Vec<f32>,
     panels: Vec<u8>,
     floats: Vec<f32>,
@@ -65,7 +65,7 @@ impl Case {
 
     fn run(&self, level: Level) -> Vec<f32> {
         let n_panels = self.panels.len() / self.format.packing.panel_bytes(self.cols);
-        let mut out = vec![f32::NAN; n_panels * self.tokens * 8];
+        let mut out = vec![f32::NAN; n_panels * self.tokens * PANEL_ROWS];
         let input =
             Input { floats: &self.floats, groups: &self.groups, cols: self.cols, tokens: self.tokens };
         self.format.packing.matmul(level, &self.panels, input, &mut out);
@@ -91,8 +91,9 @@ impl Case {
         let name = format!("{:?}, {} columns, {} tokens", self.format, self.cols, self.tokens);
         let scalar = self.run(Level::Scalar);
         for (i, &got) in scalar.iter().enumerate() {
-            let (panel, token, lane) = (i / 8 / self.tokens, i / 8 % self.tokens, i % 8);
-            let (want, scale) = self.expected(panel * 8 + lane, token);
+            let (panel, token, lane) =
+                (i / PANEL_ROWS / self.tokens, i / PANEL_ROWS % self.tokens, i % PANEL_ROWS);
+            let (want, scale) = self.expected(panel * PANEL_ROWS + lane, token);
             let tolerance = 2e-6 * scale + 1e-30;
             assert!((f64::from(got) - want).abs() <= tolerance, "{name}: output {i} is {got}, not {want}");
         }
@@ -107,9 +108,9 @@ impl Case {
 fn kernels_agree_with_the_decoder_and_with_each_other() {
     for format in FORMATS {
         for (i, blocks) in lengths(format).iter().enumerate() {
-            for tokens in [1, 2, 3, 4, 5, 9] {
+            for tokens in [1, 2, 3, 4, 5, 9, 11] {
                 let (cols, n_panels) = (blocks * format.block_len, 1 + tokens % 6);
-                let w = values(i as u64, n_panels * 8 * cols);
+                let w = values(i as u64, n_panels * PANEL_ROWS * cols);
                 Case::new(format, cols, tokens, n_panels, values(99, tokens * cols), &w).check();
             }
         }
@@ -134,7 +135,7 @@ fn blocks_of_hostile_bits_do_not_panic() {
     let check_levels = |format: &'static Format, rows: &[u8], x: fn(usize) -> Vec<f32>| {
         let cols = 2 * format.block_len.max(GROUP);
         let row_bytes = cols / format.block_len * format.block_bytes;
-        let mut case = Case::new(format, cols, 5, 1, x(5 * cols), &vec![0.0; 8 * cols]);
+        let mut case = Case::new(format, cols, 5, 1, x(5 * cols), &vec![0.0; PANEL_ROWS * cols]);
         (format.decode)(rows, &mut case.weights);
         let row = |l| &rows[l * row_bytes..][..row_bytes];
         format.packing.pack(std::array::from_fn(row), &mut case.panels);
@@ -151,7 +152,7 @@ fn blocks_of_hostile_bits_do_not_panic() {
         }
     };
     for format in FORMATS {
-        let n = 8 * 2 * format.block_len.max(GROUP) / format.block_len * format.block_bytes;
+        let n = PANEL_ROWS * 2 * format.block_len.max(GROUP) / format.block_len * format.block_bytes;
         for byte in [0xff, 0x7c, 0xfc, 0x80, 0x00] {
             // Also activations of one sign at full magnitude; 0x80 is the lowest signed quant: nothing may saturate.
             for x in [|n| vec![1.0; n], |n| vec![-1.0; n], |n| values(3, n)] {
@@ -196,7 +197,7 @@ fn formats_are_in_the_order_of_their_ids() {
 fn packing_is_hardly_larger_than_the_file() {
     for format in FORMATS {
         let cols = 256;
-        let file = 8 * cols / format.block_len * format.block_bytes;
+        let file = PANEL_ROWS * cols / format.block_len * format.block_bytes;
         let packed = format.packing.panel_bytes(cols);
         assert!(packed >= file && packed * 100 <= file * 104, "{format:?}: {packed} bytes for {file}");
     }
@@ -208,7 +209,7 @@ fn extremes_of_the_integer_path_do_not_saturate() {
         let cols = 2 * format.block_len;
         for (w_sign, x_sign) in [(1.0, 1.0), (1.0, -1.0), (-1.0, 1.0), (-1.0, -1.0)] {
             // All columns at the largest magnitude but one, so that formats with a minimum keep a range.
-            let mut w = vec![w_sign; 8 * cols];
+            let mut w = vec![w_sign; PANEL_ROWS * cols];
             w.iter_mut().step_by(16).for_each(|w| *w = -*w);
             Case::new(format, cols, 1, 1, vec![x_sign; cols], &w).check();
         }
@@ -220,9 +221,9 @@ fn every_block_of_bits_is_decoded_and_packed_alike() {
     // Random bytes are blocks that no encoder makes; scales may be huge, so only finite ones are compared.
     for format in FORMATS.iter().filter(|f| f.packing.is_integer()) {
         let cols = format.block_len;
-        let mut case = Case::new(format, cols, 1, 1, values(3, cols), &vec![0.0; 8 * cols]);
+        let mut case = Case::new(format, cols, 1, 1, values(3, cols), &vec![0.0; PANEL_ROWS * cols]);
         let mut compared = 0;
-        for rows in (0..).map(|seed| random_bytes(seed, 8 * format.block_bytes)) {
+        for rows in (0..).map(|seed| random_bytes(seed, PANEL_ROWS * format.block_bytes)) {
             (format.decode)(&rows, &mut case.weights);
             if case.weights.iter().all(|w| w.is_finite()) {
                 let row = |l| &rows[l * format.block_bytes..][..format.block_bytes];

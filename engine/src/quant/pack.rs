@@ -1,16 +1,18 @@
 //! How eight rows lie interleaved in memory, and the trait by which a format tells.
 //!
-//! A *panel* is eight rows. Within it, blocks follow one another along the columns; a block holds one block of each
-//! of the eight rows. In a block, columns come in *groups* of 32, and a group's quants unpack to eight vectors
-//! of 32 bytes: byte 4l + i of vector j is column 4j + i of row l. So a kernel needs no shuffle and no horizontal
-//! sum: each lane is one output row, and accumulates its groups in order.
+//! A *panel* is sixteen rows. Within it, blocks follow one another along the columns; a block holds one block of each
+//! of the rows. In a block, columns come in *groups* of 32, and a group's quants unpack to eight vectors
+//! of 64 bytes: byte 4l + i of vector j is column 4j + i of row l. So a kernel needs no shuffle and no horizontal
+//! sum: each lane is one output row, and accumulates its groups in order. A level of eight lanes takes rows 0–7, then
+//! rows 8–15: `row` is the first row of a vector.
+//!
+//! What runs inside kernels has no closures: one that is not inlined is compiled without the level's instructions.
 
+pub(crate) use crate::simd::GROUP;
 use crate::simd::Simd;
 
 /// Rows in a panel.
-pub(crate) const PANEL_ROWS: usize = 8;
-/// Columns in a group; activations have one scale for each.
-pub(crate) const GROUP: usize = 32;
+pub(crate) const PANEL_ROWS: usize = 16;
 
 /// A quantized format as the kernels see it: w = scale · (q − OFFSET) + min, with q an integer.
 pub(crate) trait Packed: Send + Sync + 'static {
@@ -18,7 +20,7 @@ pub(crate) trait Packed: Send + Sync + 'static {
     const BLOCK_LEN: usize;
     /// Bytes of a block of one row in the file.
     const FILE_BYTES: usize;
-    /// Bytes of a packed block of eight rows.
+    /// Bytes of a packed block of a panel.
     const PACKED_BYTES: usize;
     /// Largest q where q is unsigned; 0 where q is a signed byte.
     const MAX: i32;
@@ -29,25 +31,19 @@ pub(crate) trait Packed: Send + Sync + 'static {
     /// Whether there is a min.
     const HAS_MIN: bool;
 
-    /// Interleaves one block of each of eight rows (`rows[l]` has `FILE_BYTES` bytes) into `out` (`PACKED_BYTES`).
+    /// Interleaves one block of each row (`rows[l]` has `FILE_BYTES` bytes) into `out` (`PACKED_BYTES`).
     fn pack(rows: [&[u8]; PANEL_ROWS], out: &mut [u8]);
     /// The quants of a group of a packed block.
-    fn quants<S: Simd>(s: S, block: &[u8], group: usize) -> [S::B; 8];
+    fn quants<S: Simd>(s: S, block: &[u8], group: usize, row: usize) -> [S::B; 8];
     /// Scale of columns 0–15 and 16–31 of each row; equal unless [`Packed::HALVES`].
-    fn scales<S: Simd>(s: S, block: &[u8], group: usize) -> [S::F; 2];
+    fn scales<S: Simd>(s: S, block: &[u8], group: usize, row: usize) -> [S::F; 2];
     /// Min of columns 0–15 and 16–31 of each row, to be added; equal unless [`Packed::HALVES`]. Never called without [`Packed::HAS_MIN`].
-    fn mins<S: Simd>(s: S, _block: &[u8], _group: usize) -> [S::F; 2] {
+    fn mins<S: Simd>(s: S, _block: &[u8], _group: usize, _row: usize) -> [S::F; 2] {
         [s.splat(0.0); 2]
     }
 }
 
-/// `bytes[at..at + N]` as an array.
-#[inline(always)]
-pub(crate) fn array<const N: usize>(bytes: &[u8], at: usize) -> &[u8; N] {
-    bytes[at..at + N].first_chunk().expect("a slice of N bytes")
-}
-
-/// Copies the two bytes at `at` of each row to `out`: eight f16 side by side.
+/// Copies the two bytes at `at` of each row to `out`: f16 side by side.
 pub(crate) fn pack_f16(rows: [&[u8]; PANEL_ROWS], at: usize, out: &mut [u8]) {
     for (row, out) in rows.iter().zip(out.chunks_exact_mut(2)) {
         out.copy_from_slice(&row[at..at + 2]);
@@ -61,39 +57,70 @@ pub(crate) fn pack_bytes(rows: [&[u8]; PANEL_ROWS], value: impl Fn(&[u8]) -> u8,
     }
 }
 
-/// Writes `W` bits of each quant of a group, 32 · `W` bytes: vector j is in bytes 32 (j mod W)…, from bit W ⌊j / W⌋.
-/// `q(row, column)` is below 2^W.
-pub(crate) fn pack_plane<const W: usize>(q: impl Fn(usize, usize) -> u8, out: &mut [u8]) {
-    for (k, out) in out.chunks_exact_mut(32).take(W).enumerate() {
-        for (i, out) in out.iter_mut().enumerate() {
-            let (row, column) = (i / 4, 4 * k + i % 4);
-            *out = (0..8 / W).fold(0, |byte, n| byte | q(row, column + 4 * W * n) << (W * n));
+/// Writes `W` bits of each quant of a group, 64 · `W` bytes: vector j is in bytes 64 (j mod W)…, from bit W ⌊j / W⌋.
+/// `four(row, column)` are the quants of four columns, each below 2^W, the first in the lowest byte.
+#[inline(always)]
+pub(crate) fn pack_plane<const W: usize>(four: impl Fn(usize, usize) -> u32, out: &mut [u8]) {
+    for (k, out) in out.chunks_exact_mut(4 * PANEL_ROWS).take(W).enumerate() {
+        for (row, out) in out.as_chunks_mut::<4>().0.iter_mut().enumerate() {
+            let word = (0..8 / W).fold(0, |word, n| word | four(row, 4 * k + 4 * W * n) << (W * n));
+            *out = word.to_le_bytes();
         }
     }
 }
 
-/// Writes the quants of a group as nibbles, 128 bytes: vectors 0–3 low, 4–7 high. `q(row, column)` is 0…15.
-pub(crate) fn pack_nibbles(q: impl Fn(usize, usize) -> u8, out: &mut [u8]) {
-    pack_plane::<4>(q, out);
+/// Writes the quants of a group as nibbles, 256 bytes: vectors 0–3 low, 4–7 high.
+#[inline(always)]
+pub(crate) fn pack_nibbles(four: impl Fn(usize, usize) -> u32, out: &mut [u8]) {
+    pack_plane::<4>(four, out);
+}
+
+/// The quants of a row's half of vector `j` of a plane at `at`.
+#[inline(always)]
+fn vector<S: Simd>(s: S, block: &[u8], at: usize, j: usize, row: usize) -> S::B {
+    s.load_bytes(&block[at + 4 * (PANEL_ROWS * j + row)..])
 }
 
 /// What [`pack_plane`] of eight bits wrote at `at`.
 #[inline(always)]
-pub(crate) fn bytes<S: Simd>(s: S, block: &[u8], at: usize) -> [S::B; 8] {
-    std::array::from_fn(|j| s.load_bytes(array(block, at + 32 * j)))
+pub(crate) fn bytes<S: Simd>(s: S, block: &[u8], at: usize, row: usize) -> [S::B; 8] {
+    [
+        vector(s, block, at, 0, row),
+        vector(s, block, at, 1, row),
+        vector(s, block, at, 2, row),
+        vector(s, block, at, 3, row),
+        vector(s, block, at, 4, row),
+        vector(s, block, at, 5, row),
+        vector(s, block, at, 6, row),
+        vector(s, block, at, 7, row),
+    ]
 }
 
 /// What [`pack_nibbles`] wrote at `at`.
 #[inline(always)]
-pub(crate) fn nibbles<S: Simd>(s: S, block: &[u8], at: usize) -> [S::B; 8] {
-    let v: [S::B; 4] = std::array::from_fn(|k| s.load_bytes(array(block, at + 32 * k)));
-    std::array::from_fn(|j| if j < 4 { s.bits::<0>(v[j], 15) } else { s.bits::<4>(v[j - 4], 15) })
+pub(crate) fn nibbles<S: Simd>(s: S, block: &[u8], at: usize, row: usize) -> [S::B; 8] {
+    let v = [
+        vector(s, block, at, 0, row),
+        vector(s, block, at, 1, row),
+        vector(s, block, at, 2, row),
+        vector(s, block, at, 3, row),
+    ];
+    [
+        s.bits::<0>(v[0], 15),
+        s.bits::<0>(v[1], 15),
+        s.bits::<0>(v[2], 15),
+        s.bits::<0>(v[3], 15),
+        s.bits::<4>(v[0], 15),
+        s.bits::<4>(v[1], 15),
+        s.bits::<4>(v[2], 15),
+        s.bits::<4>(v[3], 15),
+    ]
 }
 
 /// What [`pack_plane`] of two bits wrote at `at`.
 #[inline(always)]
-pub(crate) fn pairs<S: Simd>(s: S, block: &[u8], at: usize) -> [S::B; 8] {
-    let [a, b] = [s.load_bytes(array(block, at)), s.load_bytes(array(block, at + 32))];
+pub(crate) fn pairs<S: Simd>(s: S, block: &[u8], at: usize, row: usize) -> [S::B; 8] {
+    let [a, b] = [vector(s, block, at, 0, row), vector(s, block, at, 1, row)];
     [
         s.bits::<0>(a, 3),
         s.bits::<0>(b, 3),
@@ -108,8 +135,8 @@ pub(crate) fn pairs<S: Simd>(s: S, block: &[u8], at: usize) -> [S::B; 8] {
 
 /// What [`pack_plane`] of two bits wrote at `at`, times 16.
 #[inline(always)]
-pub(crate) fn pairs_times_16<S: Simd>(s: S, block: &[u8], at: usize) -> [S::B; 8] {
-    let [a, b] = [s.load_bytes(array(block, at)), s.load_bytes(array(block, at + 32))];
+pub(crate) fn pairs_times_16<S: Simd>(s: S, block: &[u8], at: usize, row: usize) -> [S::B; 8] {
+    let [a, b] = [vector(s, block, at, 0, row), vector(s, block, at, 1, row)];
     [
         s.bits_up::<4>(a, 0x30),
         s.bits_up::<4>(b, 0x30),
@@ -124,8 +151,8 @@ pub(crate) fn pairs_times_16<S: Simd>(s: S, block: &[u8], at: usize) -> [S::B; 8
 
 /// What [`pack_plane`] of one bit wrote at `at`, times 4.
 #[inline(always)]
-pub(crate) fn bits_times_4<S: Simd>(s: S, block: &[u8], at: usize) -> [S::B; 8] {
-    let v = s.load_bytes(array(block, at));
+pub(crate) fn bits_times_4<S: Simd>(s: S, block: &[u8], at: usize, row: usize) -> [S::B; 8] {
+    let v = vector(s, block, at, 0, row);
     [
         s.bits_up::<2>(v, 4),
         s.bits_up::<1>(v, 4),
@@ -140,8 +167,8 @@ pub(crate) fn bits_times_4<S: Simd>(s: S, block: &[u8], at: usize) -> [S::B; 8] 
 
 /// What [`pack_plane`] of one bit wrote at `at`, times 16.
 #[inline(always)]
-pub(crate) fn bits_times_16<S: Simd>(s: S, block: &[u8], at: usize) -> [S::B; 8] {
-    let v = s.load_bytes(array(block, at));
+pub(crate) fn bits_times_16<S: Simd>(s: S, block: &[u8], at: usize, row: usize) -> [S::B; 8] {
+    let v = vector(s, block, at, 0, row);
     [
         s.bits_up::<4>(v, 16),
         s.bits_up::<3>(v, 16),
@@ -157,25 +184,35 @@ pub(crate) fn bits_times_16<S: Simd>(s: S, block: &[u8], at: usize) -> [S::B; 8]
 /// Joins the low and the high bits of quants.
 #[inline(always)]
 pub(crate) fn or<S: Simd>(s: S, low: [S::B; 8], high: [S::B; 8]) -> [S::B; 8] {
-    std::array::from_fn(|j| s.or(low[j], high[j]))
+    let mut joined = low;
+    for (joined, high) in joined.iter_mut().zip(high) {
+        *joined = s.or(*joined, high);
+    }
+    joined
 }
 
-/// Eight f16 at `d` times eight unsigned bytes at `scales`.
+/// The f16 of each row that [`pack_f16`] wrote at `at`.
 #[inline(always)]
-pub(crate) fn f16_times_u8<S: Simd>(s: S, block: &[u8], d: usize, scales: usize) -> S::F {
-    s.mul(s.load_f16(array(block, d)), s.load_u8(array(block, scales)))
+pub(crate) fn f16<S: Simd>(s: S, block: &[u8], at: usize, row: usize) -> S::F {
+    s.load_f16(&block[at + 2 * row..])
 }
 
-/// Eight f16 at `d` times eight signed bytes at `scales`.
+/// The f16 at `d` times the unsigned bytes at `scales`.
 #[inline(always)]
-pub(crate) fn f16_times_i8<S: Simd>(s: S, block: &[u8], d: usize, scales: usize) -> S::F {
-    s.mul(s.load_f16(array(block, d)), s.load_i8(array(block, scales)))
+pub(crate) fn f16_times_u8<S: Simd>(s: S, block: &[u8], d: usize, scales: usize, row: usize) -> S::F {
+    s.mul(f16(s, block, d, row), s.load_u8(&block[scales + row..]))
 }
 
-/// A format of floating-point numbers; columns follow one another, eight rows side by side.
+/// The f16 at `d` times the signed bytes at `scales`.
+#[inline(always)]
+pub(crate) fn f16_times_i8<S: Simd>(s: S, block: &[u8], d: usize, scales: usize, row: usize) -> S::F {
+    s.mul(f16(s, block, d, row), s.load_i8(&block[scales + row..]))
+}
+
+/// A format of floating-point numbers; columns follow one another, the rows of a panel side by side.
 pub(crate) trait PackedFloat: Send + Sync + 'static {
     /// Bytes of a number.
     const BYTES: usize;
-    /// Eight numbers.
+    /// A number of each lane.
     fn load<S: Simd>(s: S, bytes: &[u8]) -> S::F;
 }

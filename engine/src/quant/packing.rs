@@ -1,7 +1,7 @@
 //! The two kinds of packed format behind one object-safe interface, so that a matrix need not know its format's type.
 
 use super::pack::{PANEL_ROWS, Packed, PackedFloat};
-use crate::kernels::matmul::{FloatMatmul, Input, IntegerMatmul};
+use crate::kernels::matmul::{Floats, Input, Integers, Matmul};
 use crate::simd::Level;
 use std::marker::PhantomData;
 
@@ -11,9 +11,9 @@ pub(crate) trait Packing: Send + Sync {
     fn panel_bytes(&self, cols: usize) -> usize;
     /// Whether its kernel reads quantized activations.
     fn is_integer(&self) -> bool;
-    /// Interleaves eight whole rows as they lie in the file.
+    /// Interleaves whole rows as they lie in the file.
     fn pack(&self, rows: [&[u8]; PANEL_ROWS], out: &mut [u8]);
-    /// Multiplies whole panels; `out` is \[panels, tokens, 8\].
+    /// Multiplies whole panels; `out` is \[panels, tokens, rows\].
     fn matmul(&self, level: Level, panels: &[u8], input: Input<'_>, out: &mut [f32]);
 }
 
@@ -37,7 +37,7 @@ impl<F: Packed> Packing for Integer<F> {
     }
     fn matmul(&self, level: Level, panels: &[u8], input: Input<'_>, out: &mut [f32]) {
         let panel_bytes = self.panel_bytes(input.cols);
-        level.dispatch(IntegerMatmul::<F> { panels, panel_bytes, input, out, format: PhantomData });
+        level.dispatch(Matmul::<Integers<F>> { panels, panel_bytes, input, out, kernel: PhantomData });
     }
 }
 
@@ -63,6 +63,6 @@ impl<F: PackedFloat> Packing for Float<F> {
     }
     fn matmul(&self, level: Level, panels: &[u8], input: Input<'_>, out: &mut [f32]) {
         let panel_bytes = self.panel_bytes(input.cols);
-        level.dispatch(FloatMatmul::<F> { panels, panel_bytes, input, out, format: PhantomData });
+        level.dispatch(Matmul::<Floats<F>> { panels, panel_bytes, input, out, kernel: PhantomData });
     }
 }

@@ -22,14 +22,14 @@ const QUANTS: Field = Field { at: 16, width: 2, stride: 32 };
 const D: usize = 80;
 const DMIN: usize = 82;
 
-/// Packed: eight f16 d, eight f16 dmin, eight bytes of scale and min for each sub-block, then 64 bytes of quants for
+/// Packed: 16 f16 d, 16 f16 dmin, 16 bytes of scale and min for each sub-block, then 128 bytes of quants for
 /// each group.
 struct Q2K;
 
 impl Packed for Q2K {
     const BLOCK_LEN: usize = 256;
     const FILE_BYTES: usize = 84;
-    const PACKED_BYTES: usize = 672;
+    const PACKED_BYTES: usize = 1344;
     const MAX: i32 = 3;
     const OFFSET: i32 = 0;
     const HALVES: bool = true;
@@ -37,27 +37,29 @@ impl Packed for Q2K {
 
     fn pack(rows: [&[u8]; PANEL_ROWS], out: &mut [u8]) {
         pack::pack_f16(rows, D, out);
-        pack::pack_f16(rows, DMIN, &mut out[16..]);
-        for (i, out) in out[32..160].chunks_exact_mut(8).enumerate() {
+        pack::pack_f16(rows, DMIN, &mut out[32..]);
+        for (i, out) in out[64..320].chunks_exact_mut(16).enumerate() {
             pack::pack_bytes(rows, |row| row[i], out);
         }
-        for (group, out) in out[160..].chunks_exact_mut(64).enumerate() {
-            pack::pack_plane::<2>(|row, column| QUANTS.get(rows[row], 32 * group + column), out);
+        for (group, out) in out[320..].chunks_exact_mut(128).enumerate() {
+            pack::pack_plane::<2>(|row, column| QUANTS.get4(rows[row], 32 * group + column), out);
         }
     }
     #[inline(always)]
-    fn quants<S: Simd>(s: S, block: &[u8], group: usize) -> [S::B; 8] {
-        pack::pairs(s, block, 160 + 64 * group)
+    fn quants<S: Simd>(s: S, block: &[u8], group: usize, row: usize) -> [S::B; 8] {
+        pack::pairs(s, block, 320 + 128 * group, row)
     }
     #[inline(always)]
-    fn scales<S: Simd>(s: S, block: &[u8], group: usize) -> [S::F; 2] {
-        let d = s.load_f16(pack::array(block, 0));
-        [0, 8].map(|half| s.mul(d, s.load_u4(pack::array(block, 32 + 16 * group + half))[0]))
+    fn scales<S: Simd>(s: S, block: &[u8], group: usize, row: usize) -> [S::F; 2] {
+        let d = pack::f16(s, block, 0, row);
+        let at = 64 + 32 * group + row;
+        [s.mul(d, s.load_u4(&block[at..])[0]), s.mul(d, s.load_u4(&block[at + 16..])[0])]
     }
     #[inline(always)]
-    fn mins<S: Simd>(s: S, block: &[u8], group: usize) -> [S::F; 2] {
-        let dmin = s.sub(s.splat(0.0), s.load_f16(pack::array(block, 16)));
-        [0, 8].map(|half| s.mul(dmin, s.load_u4(pack::array(block, 32 + 16 * group + half))[1]))
+    fn mins<S: Simd>(s: S, block: &[u8], group: usize, row: usize) -> [S::F; 2] {
+        let dmin = s.sub(s.splat(0.0), pack::f16(s, block, 32, row));
+        let at = 64 + 32 * group + row;
+        [s.mul(dmin, s.load_u4(&block[at..])[1]), s.mul(dmin, s.load_u4(&block[at + 16..])[1])]
     }
 }
 

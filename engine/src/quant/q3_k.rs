@@ -23,14 +23,14 @@ const SCALE_LOW: Field = Field { at: 96, width: 4, stride: 8 };
 const SCALE_HIGH: Field = Field { at: 104, width: 2, stride: 4 };
 const D: usize = 108;
 
-/// Packed: eight f16 d, eight signed scales for each sub-block, then for each group 64 bytes of pairs and 32 of third
+/// Packed: 16 f16 d, 16 signed scales for each sub-block, then for each group 128 bytes of pairs and 64 of third
 /// bits.
 struct Q3K;
 
 impl Packed for Q3K {
     const BLOCK_LEN: usize = 256;
     const FILE_BYTES: usize = 110;
-    const PACKED_BYTES: usize = 912;
+    const PACKED_BYTES: usize = 1824;
     const MAX: i32 = 7;
     const OFFSET: i32 = 4;
     const HALVES: bool = true;
@@ -38,22 +38,23 @@ impl Packed for Q3K {
 
     fn pack(rows: [&[u8]; PANEL_ROWS], out: &mut [u8]) {
         pack::pack_f16(rows, D, out);
-        for (i, out) in out[16..144].chunks_exact_mut(8).enumerate() {
+        for (i, out) in out[32..288].chunks_exact_mut(16).enumerate() {
             pack::pack_bytes(rows, |row| scale(row, i) as u8, out);
         }
-        for (group, out) in out[144..].chunks_exact_mut(96).enumerate() {
-            pack::pack_plane::<2>(|row, column| LOW.get(rows[row], 32 * group + column), out);
-            pack::pack_plane::<1>(|row, column| HIGH.get(rows[row], 32 * group + column), &mut out[64..]);
+        for (group, out) in out[288..].chunks_exact_mut(192).enumerate() {
+            pack::pack_plane::<2>(|row, column| LOW.get4(rows[row], 32 * group + column), out);
+            pack::pack_plane::<1>(|row, column| HIGH.get4(rows[row], 32 * group + column), &mut out[128..]);
         }
     }
     #[inline(always)]
-    fn quants<S: Simd>(s: S, block: &[u8], group: usize) -> [S::B; 8] {
-        let at = 144 + 96 * group;
-        pack::or(s, pack::pairs(s, block, at), pack::bits_times_4(s, block, at + 64))
+    fn quants<S: Simd>(s: S, block: &[u8], group: usize, row: usize) -> [S::B; 8] {
+        let at = 288 + 192 * group;
+        pack::or(s, pack::pairs(s, block, at, row), pack::bits_times_4(s, block, at + 128, row))
     }
     #[inline(always)]
-    fn scales<S: Simd>(s: S, block: &[u8], group: usize) -> [S::F; 2] {
-        [0, 8].map(|half| pack::f16_times_i8(s, block, 0, 16 + 16 * group + half))
+    fn scales<S: Simd>(s: S, block: &[u8], group: usize, row: usize) -> [S::F; 2] {
+        let at = 32 + 32 * group;
+        [pack::f16_times_i8(s, block, 0, at, row), pack::f16_times_i8(s, block, 0, at + 16, row)]
     }
 }
 

@@ -1,6 +1,7 @@
 //! Q4_0: blocks of 32; an f16 scale d, then 16 bytes whose low nibbles are columns 0–15 and high nibbles 16–31.
 //! Value: d · (q − 8).
 
+use super::field::Field;
 use super::pack::{self, PANEL_ROWS, Packed};
 use super::{Format, Integer};
 use crate::simd::Simd;
@@ -16,13 +17,15 @@ pub(super) static FORMAT: Format = Format {
     packing: &Integer::<Q4_0>::NEW,
 };
 
-/// Packed: eight f16 scales, then 128 bytes of nibbles.
+const QUANTS: Field = Field { at: 2, width: 4, stride: 16 };
+
+/// Packed: 16 f16 scales, then 256 bytes of nibbles.
 struct Q4_0;
 
 impl Packed for Q4_0 {
     const BLOCK_LEN: usize = 32;
     const FILE_BYTES: usize = 18;
-    const PACKED_BYTES: usize = 144;
+    const PACKED_BYTES: usize = 288;
     const MAX: i32 = 15;
     const OFFSET: i32 = 8;
     const HALVES: bool = false;
@@ -30,18 +33,15 @@ impl Packed for Q4_0 {
 
     fn pack(rows: [&[u8]; PANEL_ROWS], out: &mut [u8]) {
         pack::pack_f16(rows, 0, out);
-        pack::pack_nibbles(
-            |row, column| rows[row][2 + column % 16] >> (column / 16 * 4) & 15,
-            &mut out[16..],
-        );
+        pack::pack_nibbles(|row, column| QUANTS.get4(rows[row], column), &mut out[32..]);
     }
     #[inline(always)]
-    fn quants<S: Simd>(s: S, block: &[u8], _group: usize) -> [S::B; 8] {
-        pack::nibbles(s, block, 16)
+    fn quants<S: Simd>(s: S, block: &[u8], _group: usize, row: usize) -> [S::B; 8] {
+        pack::nibbles(s, block, 32, row)
     }
     #[inline(always)]
-    fn scales<S: Simd>(s: S, block: &[u8], _group: usize) -> [S::F; 2] {
-        [s.load_f16(pack::array(block, 0)); 2]
+    fn scales<S: Simd>(s: S, block: &[u8], _group: usize, row: usize) -> [S::F; 2] {
+        [pack::f16(s, block, 0, row); 2]
     }
 }
 

@@ -18,13 +18,13 @@ pub(super) static FORMAT: Format = Format {
 
 const QUANTS: Field = Field { at: 4, width: 4, stride: 16 };
 
-/// Packed: eight f16 scales, eight f16 mins, then 128 bytes of nibbles.
+/// Packed: 16 f16 scales, 16 f16 mins, then 256 bytes of nibbles.
 struct Q4_1;
 
 impl Packed for Q4_1 {
     const BLOCK_LEN: usize = 32;
     const FILE_BYTES: usize = 20;
-    const PACKED_BYTES: usize = 160;
+    const PACKED_BYTES: usize = 320;
     const MAX: i32 = 15;
     const OFFSET: i32 = 0;
     const HALVES: bool = false;
@@ -32,20 +32,20 @@ impl Packed for Q4_1 {
 
     fn pack(rows: [&[u8]; PANEL_ROWS], out: &mut [u8]) {
         pack::pack_f16(rows, 0, out);
-        pack::pack_f16(rows, 2, &mut out[16..]);
-        pack::pack_nibbles(|row, column| QUANTS.get(rows[row], column), &mut out[32..]);
+        pack::pack_f16(rows, 2, &mut out[32..]);
+        pack::pack_nibbles(|row, column| QUANTS.get4(rows[row], column), &mut out[64..]);
     }
     #[inline(always)]
-    fn quants<S: Simd>(s: S, block: &[u8], _group: usize) -> [S::B; 8] {
-        pack::nibbles(s, block, 32)
+    fn quants<S: Simd>(s: S, block: &[u8], _group: usize, row: usize) -> [S::B; 8] {
+        pack::nibbles(s, block, 64, row)
     }
     #[inline(always)]
-    fn scales<S: Simd>(s: S, block: &[u8], _group: usize) -> [S::F; 2] {
-        [s.load_f16(pack::array(block, 0)); 2]
+    fn scales<S: Simd>(s: S, block: &[u8], _group: usize, row: usize) -> [S::F; 2] {
+        [pack::f16(s, block, 0, row); 2]
     }
     #[inline(always)]
-    fn mins<S: Simd>(s: S, block: &[u8], _group: usize) -> [S::F; 2] {
-        [s.load_f16(pack::array(block, 16)); 2]
+    fn mins<S: Simd>(s: S, block: &[u8], _group: usize, row: usize) -> [S::F; 2] {
+        [pack::f16(s, block, 32, row); 2]
     }
 }
 

@@ -19,14 +19,14 @@ pub(super) static FORMAT: Format = Format {
 
 const QUANTS: Field = Field { at: 16, width: 4, stride: 32 };
 
-/// Packed: eight f16 d, eight f16 dmin, eight scales for each group, eight mins for each, then 128 bytes of nibbles for
+/// Packed: 16 f16 d, 16 f16 dmin, 16 scales for each group, 16 mins for each, then 256 bytes of nibbles for
 /// each.
 struct Q4K;
 
 impl Packed for Q4K {
     const BLOCK_LEN: usize = 256;
     const FILE_BYTES: usize = 144;
-    const PACKED_BYTES: usize = 1184;
+    const PACKED_BYTES: usize = 2368;
     const MAX: i32 = 15;
     const OFFSET: i32 = 0;
     const HALVES: bool = false;
@@ -34,26 +34,26 @@ impl Packed for Q4K {
 
     fn pack(rows: [&[u8]; PANEL_ROWS], out: &mut [u8]) {
         pack::pack_f16(rows, 0, out);
-        pack::pack_f16(rows, 2, &mut out[16..]);
+        pack::pack_f16(rows, 2, &mut out[32..]);
         for i in 0..8 {
-            pack::pack_bytes(rows, |row| get_scale_min(&row[4..16], i).0, &mut out[32 + 8 * i..]);
-            pack::pack_bytes(rows, |row| get_scale_min(&row[4..16], i).1, &mut out[96 + 8 * i..]);
+            pack::pack_bytes(rows, |row| get_scale_min(&row[4..16], i).0, &mut out[64 + 16 * i..]);
+            pack::pack_bytes(rows, |row| get_scale_min(&row[4..16], i).1, &mut out[192 + 16 * i..]);
         }
-        for (group, out) in out[160..].chunks_exact_mut(128).enumerate() {
-            pack::pack_nibbles(|row, column| QUANTS.get(rows[row], 32 * group + column), out);
+        for (group, out) in out[320..].chunks_exact_mut(256).enumerate() {
+            pack::pack_nibbles(|row, column| QUANTS.get4(rows[row], 32 * group + column), out);
         }
     }
     #[inline(always)]
-    fn quants<S: Simd>(s: S, block: &[u8], group: usize) -> [S::B; 8] {
-        pack::nibbles(s, block, 160 + 128 * group)
+    fn quants<S: Simd>(s: S, block: &[u8], group: usize, row: usize) -> [S::B; 8] {
+        pack::nibbles(s, block, 320 + 256 * group, row)
     }
     #[inline(always)]
-    fn scales<S: Simd>(s: S, block: &[u8], group: usize) -> [S::F; 2] {
-        [pack::f16_times_u8(s, block, 0, 32 + 8 * group); 2]
+    fn scales<S: Simd>(s: S, block: &[u8], group: usize, row: usize) -> [S::F; 2] {
+        [pack::f16_times_u8(s, block, 0, 64 + 16 * group, row); 2]
     }
     #[inline(always)]
-    fn mins<S: Simd>(s: S, block: &[u8], group: usize) -> [S::F; 2] {
-        [s.sub(s.splat(0.0), pack::f16_times_u8(s, block, 16, 96 + 8 * group)); 2]
+    fn mins<S: Simd>(s: S, block: &[u8], group: usize, row: usize) -> [S::F; 2] {
+        [s.sub(s.splat(0.0), pack::f16_times_u8(s, block, 32, 192 + 16 * group, row)); 2]
     }
 }
 

@@ -20,13 +20,13 @@ pub(super) static FORMAT: Format = Format {
 const HIGH: Field = Field { at: 2, width: 1, stride: 1 };
 const LOW: Field = Field { at: 6, width: 4, stride: 16 };
 
-/// Packed: eight f16 scales, 128 bytes of nibbles, then 32 bytes of fifth bits.
+/// Packed: 16 f16 scales, 256 bytes of nibbles, then 64 bytes of fifth bits.
 struct Q5_0;
 
 impl Packed for Q5_0 {
     const BLOCK_LEN: usize = 32;
     const FILE_BYTES: usize = 22;
-    const PACKED_BYTES: usize = 176;
+    const PACKED_BYTES: usize = 352;
     const MAX: i32 = 31;
     const OFFSET: i32 = 16;
     const HALVES: bool = false;
@@ -34,16 +34,16 @@ impl Packed for Q5_0 {
 
     fn pack(rows: [&[u8]; PANEL_ROWS], out: &mut [u8]) {
         pack::pack_f16(rows, 0, out);
-        pack::pack_nibbles(|row, column| LOW.get(rows[row], column), &mut out[16..]);
-        pack::pack_plane::<1>(|row, column| HIGH.get(rows[row], column), &mut out[144..]);
+        pack::pack_nibbles(|row, column| LOW.get4(rows[row], column), &mut out[32..]);
+        pack::pack_plane::<1>(|row, column| HIGH.get4(rows[row], column), &mut out[288..]);
     }
     #[inline(always)]
-    fn quants<S: Simd>(s: S, block: &[u8], _group: usize) -> [S::B; 8] {
-        pack::or(s, pack::nibbles(s, block, 16), pack::bits_times_16(s, block, 144))
+    fn quants<S: Simd>(s: S, block: &[u8], _group: usize, row: usize) -> [S::B; 8] {
+        pack::or(s, pack::nibbles(s, block, 32, row), pack::bits_times_16(s, block, 288, row))
     }
     #[inline(always)]
-    fn scales<S: Simd>(s: S, block: &[u8], _group: usize) -> [S::F; 2] {
-        [s.load_f16(pack::array(block, 0)); 2]
+    fn scales<S: Simd>(s: S, block: &[u8], _group: usize, row: usize) -> [S::F; 2] {
+        [pack::f16(s, block, 0, row); 2]
     }
 }
 

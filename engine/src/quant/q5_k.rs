@@ -20,14 +20,14 @@ pub(super) static FORMAT: Format = Format {
 const HIGH: Field = Field { at: 16, width: 1, stride: 32 };
 const LOW: Field = Field { at: 48, width: 4, stride: 32 };
 
-/// Packed: eight f16 d, eight f16 dmin, eight scales for each group, eight mins for each, then for each group 128 bytes
-/// of nibbles and 32 of fifth bits.
+/// Packed: 16 f16 d, 16 f16 dmin, 16 scales for each group, 16 mins for each, then for each group 128 bytes
+/// of nibbles and 64 of fifth bits.
 struct Q5K;
 
 impl Packed for Q5K {
     const BLOCK_LEN: usize = 256;
     const FILE_BYTES: usize = 176;
-    const PACKED_BYTES: usize = 1440;
+    const PACKED_BYTES: usize = 2880;
     const MAX: i32 = 31;
     const OFFSET: i32 = 0;
     const HALVES: bool = false;
@@ -35,28 +35,28 @@ impl Packed for Q5K {
 
     fn pack(rows: [&[u8]; PANEL_ROWS], out: &mut [u8]) {
         pack::pack_f16(rows, 0, out);
-        pack::pack_f16(rows, 2, &mut out[16..]);
+        pack::pack_f16(rows, 2, &mut out[32..]);
         for i in 0..8 {
-            pack::pack_bytes(rows, |row| get_scale_min(&row[4..16], i).0, &mut out[32 + 8 * i..]);
-            pack::pack_bytes(rows, |row| get_scale_min(&row[4..16], i).1, &mut out[96 + 8 * i..]);
+            pack::pack_bytes(rows, |row| get_scale_min(&row[4..16], i).0, &mut out[64 + 16 * i..]);
+            pack::pack_bytes(rows, |row| get_scale_min(&row[4..16], i).1, &mut out[192 + 16 * i..]);
         }
-        for (group, out) in out[160..].chunks_exact_mut(160).enumerate() {
-            pack::pack_nibbles(|row, column| LOW.get(rows[row], 32 * group + column), out);
-            pack::pack_plane::<1>(|row, column| HIGH.get(rows[row], 32 * group + column), &mut out[128..]);
+        for (group, out) in out[320..].chunks_exact_mut(320).enumerate() {
+            pack::pack_nibbles(|row, column| LOW.get4(rows[row], 32 * group + column), out);
+            pack::pack_plane::<1>(|row, column| HIGH.get4(rows[row], 32 * group + column), &mut out[256..]);
         }
     }
     #[inline(always)]
-    fn quants<S: Simd>(s: S, block: &[u8], group: usize) -> [S::B; 8] {
-        let at = 160 + 160 * group;
-        pack::or(s, pack::nibbles(s, block, at), pack::bits_times_16(s, block, at + 128))
+    fn quants<S: Simd>(s: S, block: &[u8], group: usize, row: usize) -> [S::B; 8] {
+        let at = 320 + 320 * group;
+        pack::or(s, pack::nibbles(s, block, at, row), pack::bits_times_16(s, block, at + 256, row))
     }
     #[inline(always)]
-    fn scales<S: Simd>(s: S, block: &[u8], group: usize) -> [S::F; 2] {
-        [pack::f16_times_u8(s, block, 0, 32 + 8 * group); 2]
+    fn scales<S: Simd>(s: S, block: &[u8], group: usize, row: usize) -> [S::F; 2] {
+        [pack::f16_times_u8(s, block, 0, 64 + 16 * group, row); 2]
     }
     #[inline(always)]
-    fn mins<S: Simd>(s: S, block: &[u8], group: usize) -> [S::F; 2] {
-        [s.sub(s.splat(0.0), pack::f16_times_u8(s, block, 16, 96 + 8 * group)); 2]
+    fn mins<S: Simd>(s: S, block: &[u8], group: usize, row: usize) -> [S::F; 2] {
+        [s.sub(s.splat(0.0), pack::f16_times_u8(s, block, 32, 192 + 16 * group, row)); 2]
     }
 }
 

@@ -22,14 +22,14 @@ const HIGH: Field = Field { at: 128, width: 2, stride: 32 };
 const SCALES: usize = 192;
 const D: usize = 208;
 
-/// Packed: eight f16 d, eight signed scales for each sub-block, then for each group 128 bytes of nibbles and 64 of
+/// Packed: 16 f16 d, 16 signed scales for each sub-block, then for each group 256 bytes of nibbles and 128 of
 /// upper bits.
 struct Q6K;
 
 impl Packed for Q6K {
     const BLOCK_LEN: usize = 256;
     const FILE_BYTES: usize = 210;
-    const PACKED_BYTES: usize = 1680;
+    const PACKED_BYTES: usize = 3360;
     const MAX: i32 = 63;
     const OFFSET: i32 = 32;
     const HALVES: bool = true;
@@ -37,22 +37,23 @@ impl Packed for Q6K {
 
     fn pack(rows: [&[u8]; PANEL_ROWS], out: &mut [u8]) {
         pack::pack_f16(rows, D, out);
-        for (i, out) in out[16..144].chunks_exact_mut(8).enumerate() {
+        for (i, out) in out[32..288].chunks_exact_mut(16).enumerate() {
             pack::pack_bytes(rows, |row| row[SCALES + i], out);
         }
-        for (group, out) in out[144..].chunks_exact_mut(192).enumerate() {
-            pack::pack_nibbles(|row, column| LOW.get(rows[row], 32 * group + column), out);
-            pack::pack_plane::<2>(|row, column| HIGH.get(rows[row], 32 * group + column), &mut out[128..]);
+        for (group, out) in out[288..].chunks_exact_mut(384).enumerate() {
+            pack::pack_nibbles(|row, column| LOW.get4(rows[row], 32 * group + column), out);
+            pack::pack_plane::<2>(|row, column| HIGH.get4(rows[row], 32 * group + column), &mut out[256..]);
         }
     }
     #[inline(always)]
-    fn quants<S: Simd>(s: S, block: &[u8], group: usize) -> [S::B; 8] {
-        let at = 144 + 192 * group;
-        pack::or(s, pack::nibbles(s, block, at), pack::pairs_times_16(s, block, at + 128))
+    fn quants<S: Simd>(s: S, block: &[u8], group: usize, row: usize) -> [S::B; 8] {
+        let at = 288 + 384 * group;
+        pack::or(s, pack::nibbles(s, block, at, row), pack::pairs_times_16(s, block, at + 256, row))
     }
     #[inline(always)]
-    fn scales<S: Simd>(s: S, block: &[u8], group: usize) -> [S::F; 2] {
-        [0, 8].map(|half| pack::f16_times_i8(s, block, 0, 16 + 16 * group + half))
+    fn scales<S: Simd>(s: S, block: &[u8], group: usize, row: usize) -> [S::F; 2] {
+        let at = 32 + 32 * group;
+        [pack::f16_times_i8(s, block, 0, at, row), pack::f16_times_i8(s, block, 0, at + 16, row)]
     }
 }
 

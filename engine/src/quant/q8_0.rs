@@ -1,6 +1,6 @@
 //! Q8_0: blocks of 32; an f16 scale d, then 32 signed bytes. Value: d · q.
 
-use super::field::{get_f16, put_f16};
+use super::field::{Field, get_f16, put_f16};
 use super::fit::{extreme, inverse, nearest};
 use super::pack::{self, PANEL_ROWS, Packed};
 use super::{Format, Integer};
@@ -16,13 +16,15 @@ pub(super) static FORMAT: Format = Format {
     packing: &Integer::<Q8_0>::NEW,
 };
 
-/// Packed: eight f16 scales, then 256 signed bytes.
+const QUANTS: Field = Field { at: 2, width: 8, stride: 32 };
+
+/// Packed: 16 f16 scales, then 512 signed bytes.
 struct Q8_0;
 
 impl Packed for Q8_0 {
     const BLOCK_LEN: usize = 32;
     const FILE_BYTES: usize = 34;
-    const PACKED_BYTES: usize = 272;
+    const PACKED_BYTES: usize = 544;
     const MAX: i32 = 0;
     const OFFSET: i32 = 0;
     const HALVES: bool = false;
@@ -30,15 +32,15 @@ impl Packed for Q8_0 {
 
     fn pack(rows: [&[u8]; PANEL_ROWS], out: &mut [u8]) {
         pack::pack_f16(rows, 0, out);
-        pack::pack_plane::<8>(|row, column| rows[row][2 + column], &mut out[16..]);
+        pack::pack_plane::<8>(|row, column| QUANTS.get4(rows[row], column), &mut out[32..]);
     }
     #[inline(always)]
-    fn quants<S: Simd>(s: S, block: &[u8], _group: usize) -> [S::B; 8] {
-        pack::bytes(s, block, 16)
+    fn quants<S: Simd>(s: S, block: &[u8], _group: usize, row: usize) -> [S::B; 8] {
+        pack::bytes(s, block, 32, row)
     }
     #[inline(always)]
-    fn scales<S: Simd>(s: S, block: &[u8], _group: usize) -> [S::F; 2] {
-        [s.load_f16(pack::array(block, 0)); 2]
+    fn scales<S: Simd>(s: S, block: &[u8], _group: usize, row: usize) -> [S::F; 2] {
+        [pack::f16(s, block, 0, row); 2]
     }
 }
 

@@ -1,35 +1,51 @@
-//! AVX2 with FMA and F16C.
+//! AVX2 with FMA and F16C, and with AVX-VNNI where there is that.
 #![expect(unsafe_code, reason = "vector loads, stores and intrinsics")]
 
-use super::{Op, Simd};
+use super::{Columns, Group, Op, Quants, Simd};
 use std::arch::x86_64::*;
 use std::sync::OnceLock;
 
-/// Proof that the processor has AVX2, FMA and F16C.
+/// Proof that the processor has AVX2, FMA and F16C; also AVX-VNNI if `VNNI`.
 #[derive(Clone, Copy)]
-pub(crate) struct Avx2(());
+pub(crate) struct Avx2<const VNNI: bool>(());
 
-impl Avx2 {
+impl<const VNNI: bool> Avx2<VNNI> {
     /// `None` if the processor lacks one of them.
     #[inline]
-    pub(crate) fn detect() -> Option<Avx2> {
-        static DETECTED: OnceLock<bool> = OnceLock::new();
-        let detected = *DETECTED.get_or_init(|| {
-            is_x86_feature_detected!("avx2")
+    pub(crate) fn detect() -> Option<Self> {
+        static DETECTED: OnceLock<[bool; 2]> = OnceLock::new();
+        let detected = DETECTED.get_or_init(|| {
+            let base = is_x86_feature_detected!("avx2")
                 && is_x86_feature_detected!("fma")
-                && is_x86_feature_detected!("f16c")
+                && is_x86_feature_detected!("f16c");
+            [base, base && is_x86_feature_detected!("avxvnni")]
         });
-        detected.then_some(Avx2(()))
+        detected[usize::from(VNNI)].then_some(Self(()))
     }
+}
 
+impl Avx2<false> {
     /// Runs `op` compiled for this level.
     #[inline]
     pub(crate) fn run<O: Op>(self, op: O) -> O::Output {
         #[target_feature(enable = "avx2,fma,f16c")]
-        fn inner<O: Op>(avx2: Avx2, op: O) -> O::Output {
-            op.eval(avx2)
+        fn inner<O: Op>(proof: Avx2<false>, op: O) -> O::Output {
+            op.eval(proof)
         }
-        // SAFETY: a value of type Avx2 proves that the processor has these features.
+        // SAFETY: a value of this type proves that the processor has these features.
+        unsafe { inner(self, op) }
+    }
+}
+
+impl Avx2<true> {
+    /// Runs `op` compiled for this level.
+    #[inline]
+    pub(crate) fn run<O: Op>(self, op: O) -> O::Output {
+        #[target_feature(enable = "avx2,fma,f16c,avxvnni")]
+        fn inner<O: Op>(proof: Avx2<true>, op: O) -> O::Output {
+            op.eval(proof)
+        }
+        // SAFETY: a value of this type proves that the processor has these features.
         unsafe { inner(self, op) }
     }
 }
@@ -37,13 +53,15 @@ impl Avx2 {
 /// Wraps an intrinsic: all of them need the same proof.
 macro_rules! vector {
     ($e:expr) => {
-        // SAFETY: `self` proves that the processor has AVX2, FMA and F16C; loads and stores go through
-        // references to arrays of the vector's size.
+        // SAFETY: `self` proves that the processor has AVX2, FMA and F16C (and AVX-VNNI if VNNI); loads and stores go
+        // through references to arrays of the vector's size.
         unsafe { $e }
     };
 }
 
-impl Simd for Avx2 {
+impl<const VNNI: bool> Simd for Avx2<VNNI> {
+    const LANES: usize = 8;
+    const TOKENS: usize = 4;
     type F = __m256;
     type I = __m256i;
     type B = __m256i;
@@ -53,11 +71,12 @@ impl Simd for Avx2 {
         vector!(_mm256_set1_ps(value))
     }
     #[inline(always)]
-    fn load(self, from: &[f32; 8]) -> __m256 {
-        vector!(_mm256_loadu_ps(from.as_ptr()))
+    fn load(self, from: &[f32]) -> __m256 {
+        vector!(_mm256_loadu_ps(array::<f32, 8>(from).as_ptr()))
     }
     #[inline(always)]
-    fn store(self, v: __m256, to: &mut [f32; 8]) {
+    fn store(self, v: __m256, to: &mut [f32]) {
+        let to: &mut [f32; 8] = to.first_chunk_mut().expect("a slice as long as a vector");
         vector!(_mm256_storeu_ps(to.as_mut_ptr(), v))
     }
     #[inline(always)]
@@ -96,34 +115,37 @@ impl Simd for Avx2 {
         })
     }
     #[inline(always)]
-    fn load_f32(self, from: &[u8; 32]) -> __m256 {
-        vector!(_mm256_loadu_ps(from.as_ptr().cast()))
+    fn load_f32(self, from: &[u8]) -> __m256 {
+        vector!(_mm256_loadu_ps(array::<u8, 32>(from).as_ptr().cast()))
     }
     #[inline(always)]
-    fn load_f16(self, from: &[u8; 16]) -> __m256 {
-        vector!(_mm256_cvtph_ps(_mm_loadu_si128(from.as_ptr().cast())))
+    fn load_f16(self, from: &[u8]) -> __m256 {
+        vector!(_mm256_cvtph_ps(_mm_loadu_si128(array::<u8, 16>(from).as_ptr().cast())))
     }
     #[inline(always)]
-    fn load_bf16(self, from: &[u8; 16]) -> __m256 {
+    fn load_bf16(self, from: &[u8]) -> __m256 {
         vector!({
-            let wide = _mm256_cvtepu16_epi32(_mm_loadu_si128(from.as_ptr().cast()));
+            let wide = _mm256_cvtepu16_epi32(_mm_loadu_si128(array::<u8, 16>(from).as_ptr().cast()));
             _mm256_castsi256_ps(_mm256_slli_epi32::<16>(wide))
         })
     }
     #[inline(always)]
-    fn load_half(self, from: &[u16; 8]) -> __m256 {
-        vector!(_mm256_cvtph_ps(_mm_loadu_si128(from.as_ptr().cast())))
+    fn load_half(self, from: &[u16]) -> __m256 {
+        vector!(_mm256_cvtph_ps(_mm_loadu_si128(array::<u16, 8>(from).as_ptr().cast())))
     }
     #[inline(always)]
-    fn load_i8(self, from: &[u8; 8]) -> __m256 {
+    fn load_i8(self, from: &[u8]) -> __m256 {
+        let from: &[u8; 8] = array(from);
         vector!(_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(from.as_ptr().cast()))))
     }
     #[inline(always)]
-    fn load_u8(self, from: &[u8; 8]) -> __m256 {
+    fn load_u8(self, from: &[u8]) -> __m256 {
+        let from: &[u8; 8] = array(from);
         vector!(_mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64(from.as_ptr().cast()))))
     }
     #[inline(always)]
-    fn load_u4(self, from: &[u8; 8]) -> [__m256; 2] {
+    fn load_u4(self, from: &[u8]) -> [__m256; 2] {
+        let from: &[u8; 8] = array(from);
         vector!({
             let v = _mm256_cvtepu8_epi32(_mm_loadl_epi64(from.as_ptr().cast()));
             let low = _mm256_and_si256(v, _mm256_set1_epi32(15));
@@ -131,16 +153,22 @@ impl Simd for Avx2 {
         })
     }
     #[inline(always)]
-    fn load_bytes(self, from: &[u8; 32]) -> __m256i {
-        vector!(_mm256_loadu_si256(from.as_ptr().cast()))
+    fn load_bytes(self, from: &[u8]) -> __m256i {
+        vector!(_mm256_loadu_si256(array::<u8, 32>(from).as_ptr().cast()))
     }
     #[inline(always)]
-    fn bits<const SHIFT: i32>(self, v: __m256i, mask: u8) -> __m256i {
-        vector!(_mm256_and_si256(_mm256_srli_epi16::<SHIFT>(v), _mm256_set1_epi8(mask as i8)))
+    fn bits<const SHIFT: u32>(self, v: __m256i, mask: u8) -> __m256i {
+        vector!({
+            let shifted = _mm256_srl_epi16(v, _mm_cvtsi32_si128(SHIFT as i32));
+            _mm256_and_si256(shifted, _mm256_set1_epi8(mask as i8))
+        })
     }
     #[inline(always)]
-    fn bits_up<const SHIFT: i32>(self, v: __m256i, mask: u8) -> __m256i {
-        vector!(_mm256_and_si256(_mm256_slli_epi16::<SHIFT>(v), _mm256_set1_epi8(mask as i8)))
+    fn bits_up<const SHIFT: u32>(self, v: __m256i, mask: u8) -> __m256i {
+        vector!({
+            let shifted = _mm256_sll_epi16(v, _mm_cvtsi32_si128(SHIFT as i32));
+            _mm256_and_si256(shifted, _mm256_set1_epi8(mask as i8))
+        })
     }
     #[inline(always)]
     fn or(self, a: __m256i, b: __m256i) -> __m256i {
@@ -154,38 +182,18 @@ impl Simd for Avx2 {
         })
     }
     #[inline(always)]
-    fn dot_unsigned<const N: usize>(self, q: &[__m256i], a: &[i8; N], max: i32) -> __m256i {
-        // As many products as a lane of i16 holds: each maddubs adds at most 2 · max · 127.
-        let chain = (i16::MAX as i32 / (2 * max * 127)) as usize;
-        let mut acc = vector!(_mm256_setzero_si256());
-        for (q, a) in q.chunks(chain).zip(a.as_chunks::<4>().0.chunks(chain)) {
-            let mut narrow = vector!(_mm256_maddubs_epi16(q[0], splat4(&a[0])));
-            for (&q, a) in q[1..].iter().zip(&a[1..]) {
-                narrow = vector!(_mm256_add_epi16(narrow, _mm256_maddubs_epi16(q, splat4(a))));
-            }
-            acc = vector!(_mm256_add_epi32(acc, _mm256_madd_epi16(narrow, _mm256_set1_epi16(1))));
+    fn dot(self, q: &[__m256i; 8], columns: Columns, a: &Group, quants: Quants) -> __m256i {
+        if VNNI {
+            self.dot_vnni(q, columns, a, quants)
+        } else if quants.max == 0 {
+            self.dot_signed(q, columns, a)
+        } else {
+            self.dot_unsigned(q, columns, a, quants)
         }
-        acc
     }
     #[inline(always)]
-    fn dot_signed<const N: usize>(self, q: &[__m256i], a: &[i8; N]) -> __m256i {
-        let mut acc = vector!(_mm256_setzero_si256());
-        for (&q, a) in q.iter().zip(a.as_chunks::<4>().0) {
-            // |q| ≤ 128 as unsigned, sign moved to a ∈ −127…127: a pair is at most 32,512.
-            let narrow = vector!({
-                let a = _mm256_sign_epi8(splat4(a), q);
-                _mm256_maddubs_epi16(_mm256_abs_epi8(q), a)
-            });
-            acc = vector!(_mm256_add_epi32(acc, _mm256_madd_epi16(narrow, _mm256_set1_epi16(1))));
-        }
-        acc
-    }
-    #[inline(always)]
-    fn sub_i(self, a: __m256i, b: i32) -> __m256i {
-        vector!(_mm256_sub_epi32(a, _mm256_set1_epi32(b)))
-    }
-    #[inline(always)]
-    fn to_bytes(self, v: [__m256; 4]) -> [i8; 32] {
+    fn to_bytes(self, v: &[__m256]) -> [i8; 32] {
+        let v: &[__m256; 4] = array(v);
         let mut out = [0; 32];
         vector!({
             let low = _mm256_packs_epi32(_mm256_cvtps_epi32(v[0]), _mm256_cvtps_epi32(v[1]));
@@ -201,12 +209,146 @@ impl Simd for Avx2 {
     fn to_f(self, v: __m256i) -> __m256 {
         vector!(_mm256_cvtepi32_ps(v))
     }
+    #[inline(always)]
+    fn prefetch(self, bytes: &[u8], at: usize) {
+        vector!(_mm_prefetch::<_MM_HINT_T0>(bytes.as_ptr().wrapping_add(at).cast()))
+    }
+    #[inline(always)]
+    fn prefetch_once(self, bytes: &[u8], at: usize) {
+        vector!(_mm_prefetch::<_MM_HINT_NTA>(bytes.as_ptr().wrapping_add(at).cast()))
+    }
+}
+
+impl<const VNNI: bool> Avx2<VNNI> {
+    /// Unsigned quants by lanes of i16, which start with the offset's share. Four products of pairs fit a lane in every format;
+    /// eight where 8 · 2 · |q − offset| · 127 does. Sums on the way may wrap, the last one is in range.
+    #[inline(always)]
+    fn dot_unsigned(self, q: &[__m256i; 8], columns: Columns, a: &Group, quants: Quants) -> __m256i {
+        let largest = 2 * 127 * quants.offset.max(quants.max - quants.offset);
+        debug_assert!(4 * largest <= i32::from(i16::MAX));
+        match columns {
+            Columns::First => self.widen(self.narrow(q, 0, a, quants)),
+            Columns::Last => self.widen(self.narrow(q, 1, a, quants)),
+            Columns::All => {
+                let (first, last) = (self.narrow(q, 0, a, quants), self.narrow(q, 1, a, quants));
+                if 8 * largest <= i32::from(i16::MAX) {
+                    self.widen(vector!(_mm256_add_epi16(first, last)))
+                } else {
+                    vector!(_mm256_add_epi32(self.widen(first), self.widen(last)))
+                }
+            }
+        }
+    }
+
+    /// Half a group in lanes of i16.
+    #[inline(always)]
+    fn narrow(self, q: &[__m256i; 8], half: usize, a: &Group, quants: Quants) -> __m256i {
+        let a4 = a.q.as_chunks::<4>().0;
+        let j = 4 * half;
+        let mut narrow = vector!(_mm256_maddubs_epi16(q[j], splat4(&a4[j])));
+        if quants.offset != 0 {
+            let start = vector!(_mm256_set1_epi32(bits_of(a.pairs[half])));
+            narrow = vector!(_mm256_add_epi16(narrow, scaled16(start, quants.offset)));
+        }
+        for j in j + 1..j + 4 {
+            narrow = vector!(_mm256_add_epi16(narrow, _mm256_maddubs_epi16(q[j], splat4(&a4[j]))));
+        }
+        narrow
+    }
+
+    /// Neighbouring lanes of i16 added.
+    #[inline(always)]
+    fn widen(self, narrow: __m256i) -> __m256i {
+        vector!(_mm256_madd_epi16(narrow, _mm256_set1_epi16(1)))
+    }
+
+    /// Signed quants: |q| ≤ 128 as unsigned, their sign moved to a ∈ −127…127; a pair is at most 32,512.
+    #[inline(always)]
+    fn dot_signed(self, q: &[__m256i; 8], columns: Columns, a: &Group) -> __m256i {
+        let mut acc = vector!(_mm256_setzero_si256());
+        for (&q, a4) in q[columns.fours()].iter().zip(a.fours(columns)) {
+            let narrow = vector!({
+                let a = _mm256_sign_epi8(splat4(a4), q);
+                _mm256_maddubs_epi16(_mm256_abs_epi8(q), a)
+            });
+            acc = vector!(_mm256_add_epi32(acc, _mm256_madd_epi16(narrow, _mm256_set1_epi16(1))));
+        }
+        acc
+    }
+
+    /// Quants by lanes of i32, which start with the offset's share; signed ones are made unsigned first.
+    #[inline(always)]
+    fn dot_vnni(self, q: &[__m256i; 8], columns: Columns, a: &Group, quants: Quants) -> __m256i {
+        let offset = if quants.max == 0 { 128 } else { quants.offset };
+        let sum = match columns {
+            Columns::First => a.halves[0],
+            Columns::Last => a.halves[1],
+            Columns::All => a.total,
+        };
+        let mut acc = vector!(match offset {
+            0 => _mm256_setzero_si256(),
+            _ => scaled32(_mm256_set1_epi32(sum), offset),
+        });
+        for (&q, a4) in q[columns.fours()].iter().zip(a.fours(columns)) {
+            acc = vector!({
+                let q = if quants.max == 0 { _mm256_xor_si256(q, _mm256_set1_epi8(-128)) } else { q };
+                _mm256_dpbusd_avx_epi32(acc, q, splat4(a4))
+            });
+        }
+        acc
+    }
+}
+
+/// v · offset / 8
+///
+/// # Safety
+/// The processor must have AVX2.
+#[inline(always)]
+unsafe fn scaled16(v: __m256i, offset: i32) -> __m256i {
+    // SAFETY: promised by the caller.
+    unsafe {
+        match offset {
+            4 => _mm256_srai_epi16::<1>(v),
+            16 => _mm256_slli_epi16::<1>(v),
+            32 => _mm256_slli_epi16::<2>(v),
+            _ => v,
+        }
+    }
+}
+
+/// v · offset / 8
+///
+/// # Safety
+/// The processor must have AVX2.
+#[inline(always)]
+unsafe fn scaled32(v: __m256i, offset: i32) -> __m256i {
+    // SAFETY: promised by the caller.
+    unsafe {
+        match offset {
+            4 => _mm256_srai_epi32::<1>(v),
+            16 => _mm256_slli_epi32::<1>(v),
+            32 => _mm256_slli_epi32::<2>(v),
+            128 => _mm256_slli_epi32::<4>(v),
+            _ => v,
+        }
+    }
 }
 
 /// Four activations in every lane.
 #[inline(always)]
 fn splat4(a: &[i8; 4]) -> __m256i {
-    let dword = i32::from_ne_bytes(a.map(|b| b as u8));
     // SAFETY: called only from methods of Avx2, whose receiver is the proof.
-    unsafe { _mm256_set1_epi32(dword) }
+    unsafe { _mm256_set1_epi32(i32::from_ne_bytes(a.map(|b| b as u8))) }
+}
+
+/// The two as they lie in memory.
+#[inline(always)]
+pub(super) fn bits_of(pair: [i16; 2]) -> i32 {
+    i32::from(pair[1]) << 16 | i32::from(pair[0] as u16)
+}
+
+/// The first `N` elements.
+#[inline(always)]
+pub(super) fn array<T, const N: usize>(from: &[T]) -> &[T; N] {
+    from.first_chunk().expect("a slice as long as a vector")
 }

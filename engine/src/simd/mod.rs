@@ -6,30 +6,39 @@
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+mod group;
 pub(crate) mod math;
 mod scalar;
 
-#[cfg(target_arch = "x86_64")]
-pub(crate) use avx2::Avx2;
+pub(crate) use group::{Columns, GROUP, Group, Quants};
 pub(crate) use scalar::Scalar;
 
 use crate::error::{Error, ErrorKind, Result};
+#[cfg(target_arch = "x86_64")]
+use {avx2::Avx2, avx512::Avx512};
 
-/// Lanes of a vector of f32.
-pub(crate) const LANES: usize = 8;
+/// Lanes of the widest level. What is reduced is accumulated in this many lanes everywhere, for the same bits.
+pub(crate) const MAX_LANES: usize = 16;
 
-/// Eight f32 lanes, eight i32 lanes, and 32 bytes whose bytes 4l…4l+3 belong to lane l.
+/// `LANES` lanes of f32, as many of i32, and four times as many bytes, of which 4l…4l+3 belong to lane l.
+/// Slices that are loaded from or stored to have at least the length of a vector; what lies beyond is left alone.
 pub(crate) trait Simd: Copy + Send + Sync + 'static {
-    /// Eight f32.
+    /// 8 or 16.
+    const LANES: usize;
+    /// Tokens that a tile of a matrix product takes: as many as registers hold.
+    const TOKENS: usize;
+    /// Lanes of f32.
     type F: Copy;
-    /// Eight i32.
+    /// Lanes of i32.
     type I: Copy;
-    /// Thirty-two bytes.
+    /// Four bytes for each lane.
     type B: Copy;
 
     fn splat(self, value: f32) -> Self::F;
-    fn load(self, from: &[f32; 8]) -> Self::F;
-    fn store(self, v: Self::F, to: &mut [f32; 8]);
+    fn load(self, from: &[f32]) -> Self::F;
+    fn store(self, v: Self::F, to: &mut [f32]);
     fn add(self, a: Self::F, b: Self::F) -> Self::F;
     fn sub(self, a: Self::F, b: Self::F) -> Self::F;
     fn mul(self, a: Self::F, b: Self::F) -> Self::F;
@@ -42,61 +51,74 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     fn zero_below(self, x: Self::F, limit: f32, v: Self::F) -> Self::F;
     /// 2^n for integral n in −126…127.
     fn exp2i(self, n: Self::F) -> Self::F;
-    /// Eight f32, little-endian.
-    fn load_f32(self, from: &[u8; 32]) -> Self::F;
-    /// Eight f16, little-endian.
-    fn load_f16(self, from: &[u8; 16]) -> Self::F;
-    /// Eight bf16, little-endian.
-    fn load_bf16(self, from: &[u8; 16]) -> Self::F;
-    /// Eight f16 as their bits.
-    fn load_half(self, from: &[u16; 8]) -> Self::F;
-    /// Eight signed bytes as f32.
-    fn load_i8(self, from: &[u8; 8]) -> Self::F;
-    /// Eight unsigned bytes as f32.
-    fn load_u8(self, from: &[u8; 8]) -> Self::F;
-    /// The low nibbles of eight bytes as f32, and the high ones.
-    fn load_u4(self, from: &[u8; 8]) -> [Self::F; 2];
+    /// f32, little-endian.
+    fn load_f32(self, from: &[u8]) -> Self::F;
+    /// f16, little-endian.
+    fn load_f16(self, from: &[u8]) -> Self::F;
+    /// bf16, little-endian.
+    fn load_bf16(self, from: &[u8]) -> Self::F;
+    /// f16 as their bits.
+    fn load_half(self, from: &[u16]) -> Self::F;
+    /// Signed bytes as f32.
+    fn load_i8(self, from: &[u8]) -> Self::F;
+    /// Unsigned bytes as f32.
+    fn load_u8(self, from: &[u8]) -> Self::F;
+    /// The low nibbles of bytes as f32, and the high ones.
+    fn load_u4(self, from: &[u8]) -> [Self::F; 2];
 
-    fn load_bytes(self, from: &[u8; 32]) -> Self::B;
+    fn load_bytes(self, from: &[u8]) -> Self::B;
     /// Each byte shifted right by `SHIFT`, then and-ed with `mask`.
-    fn bits<const SHIFT: i32>(self, v: Self::B, mask: u8) -> Self::B;
+    fn bits<const SHIFT: u32>(self, v: Self::B, mask: u8) -> Self::B;
     /// Each byte shifted left by `SHIFT`, then and-ed with `mask`.
-    fn bits_up<const SHIFT: i32>(self, v: Self::B, mask: u8) -> Self::B;
+    fn bits_up<const SHIFT: u32>(self, v: Self::B, mask: u8) -> Self::B;
     fn or(self, a: Self::B, b: Self::B) -> Self::B;
     /// `table[v]` for each byte; bytes are 0…15.
     fn lookup(self, table: &[i8; 16], v: Self::B) -> Self::B;
 
-    /// Σ over j of the four-byte dot products of q\[j\] (unsigned, at most `max`) with the activations 4j…4j+3,
-    /// which are in −127…127 and the same for each lane. Exact.
-    fn dot_unsigned<const N: usize>(self, q: &[Self::B], a: &[i8; N], max: i32) -> Self::I;
-    /// The same for signed q.
-    fn dot_signed<const N: usize>(self, q: &[Self::B], a: &[i8; N]) -> Self::I;
-    fn sub_i(self, a: Self::I, b: i32) -> Self::I;
-    /// Integral values in −128…127 as bytes, in order.
-    fn to_bytes(self, v: [Self::F; 4]) -> [i8; 32];
+    /// Σ (q − offset) · a over the columns of a group: byte 4l + i of `q[j]` is column 4j + i of lane l, and the
+    /// activations of the group are the same for all lanes. Exact.
+    fn dot(self, q: &[Self::B; 8], columns: Columns, a: &Group, quants: Quants) -> Self::I;
+    /// Integral values in −128…127 as bytes, in order; together there are 32.
+    fn to_bytes(self, v: &[Self::F]) -> [i8; 32];
     /// To the nearest f32, ties to even.
     fn to_f(self, v: Self::I) -> Self::F;
+    /// Asks for the cache line at `at`, which may lie beyond the slice.
+    fn prefetch(self, _bytes: &[u8], _at: usize) {}
+    /// The same for a line that is used once: it need not push others out of the larger caches.
+    fn prefetch_once(self, _bytes: &[u8], _at: usize) {}
 
-    /// The lanes as an array.
+    /// The lanes as an array; those that the level lacks are 0.
     #[inline(always)]
-    fn lanes(self, v: Self::F) -> [f32; 8] {
-        let mut out = [0.0; 8];
+    fn lanes(self, v: Self::F) -> [f32; MAX_LANES] {
+        let mut out = [0.0; MAX_LANES];
         self.store(v, &mut out);
         out
     }
 
-    /// The sum of the lanes, in one fixed order.
+    /// The sum of `MAX_LANES` lanes, which are one vector or two, in one fixed order.
     #[inline(always)]
-    fn sum(self, v: Self::F) -> f32 {
-        let a = self.lanes(v);
-        ((a[0] + a[4]) + (a[2] + a[6])) + ((a[1] + a[5]) + (a[3] + a[7]))
+    fn sum(self, v: [Self::F; 2]) -> f32 {
+        let v = if Self::LANES == MAX_LANES { v[0] } else { self.add(v[0], v[1]) };
+        reduce(self.lanes(v), Self::LANES, |a, b| a + b)
     }
 
     /// The largest lane.
     #[inline(always)]
     fn max_lane(self, v: Self::F) -> f32 {
-        self.lanes(v).into_iter().fold(f32::NEG_INFINITY, |m, x| if x > m { x } else { m })
+        reduce(self.lanes(v), Self::LANES, |a, b| if a > b { a } else { b })
     }
+}
+
+/// Folds the upper half of `n` lanes into the lower until one is left.
+#[inline(always)]
+fn reduce(mut lanes: [f32; MAX_LANES], mut n: usize, f: impl Fn(f32, f32) -> f32) -> f32 {
+    while n > 1 {
+        n /= 2;
+        for i in 0..n {
+            lanes[i] = f(lanes[i], lanes[i + n]);
+        }
+    }
+    lanes[0]
 }
 
 /// Something to be run at whichever level the machine has.
@@ -114,19 +136,51 @@ pub enum Level {
     /// AVX2 with FMA and F16C.
     #[cfg(target_arch = "x86_64")]
     Avx2,
+    /// The same with AVX-VNNI.
+    #[cfg(target_arch = "x86_64")]
+    AvxVnni,
+    /// AVX-512 F, BW, DQ and VL.
+    #[cfg(target_arch = "x86_64")]
+    Avx512,
+    /// The same with AVX-512 VNNI.
+    #[cfg(target_arch = "x86_64")]
+    Avx512Vnni,
 }
 
 /// The environment variable that forces a level, by [`Level::name`].
 pub const LEVEL_VARIABLE: &str = "ENGINE_SIMD";
 
+/// Every level of this architecture with its name, the best last.
+const LEVELS: &[(Level, &str)] = &[
+    (Level::Scalar, "scalar"),
+    #[cfg(target_arch = "x86_64")]
+    (Level::Avx2, "avx2"),
+    #[cfg(target_arch = "x86_64")]
+    (Level::AvxVnni, "avxvnni"),
+    #[cfg(target_arch = "x86_64")]
+    (Level::Avx512, "avx512"),
+    #[cfg(target_arch = "x86_64")]
+    (Level::Avx512Vnni, "avx512vnni"),
+];
+
 impl Level {
     /// Every level that this processor has, the best last.
     pub fn available() -> Vec<Level> {
-        #[cfg(target_arch = "x86_64")]
-        if Avx2::detect().is_some() {
-            return vec![Level::Scalar, Level::Avx2];
+        LEVELS.iter().map(|&(level, _)| level).filter(|level| level.exists()).collect()
+    }
+
+    fn exists(self) -> bool {
+        match self {
+            Level::Scalar => true,
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx2 => Avx2::<false>::detect().is_some(),
+            #[cfg(target_arch = "x86_64")]
+            Level::AvxVnni => Avx2::<true>::detect().is_some(),
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512 => Avx512::<false>::detect().is_some(),
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512Vnni => Avx512::<true>::detect().is_some(),
         }
-        vec![Level::Scalar]
     }
 
     /// The level forced by [`LEVEL_VARIABLE`], else the best that this processor has.
@@ -145,21 +199,37 @@ impl Level {
         })
     }
 
-    /// `scalar` or `avx2`.
+    /// `scalar`, `avx2`, `avxvnni`, `avx512` or `avx512vnni`.
     pub fn name(self) -> &'static str {
-        match self {
-            Level::Scalar => "scalar",
-            #[cfg(target_arch = "x86_64")]
-            Level::Avx2 => "avx2",
-        }
+        LEVELS.iter().find(|(level, _)| *level == self).expect("every level is in the list").1
     }
 
-    /// Runs `op` at this level; below it, if the value was made for another processor.
+    /// Runs `op` at this level; portably, if the value was made for another processor.
     #[inline]
     pub(crate) fn dispatch<O: Op>(self, op: O) -> O::Output {
         #[cfg(target_arch = "x86_64")]
-        if let Some(avx2) = (self == Level::Avx2).then(Avx2::detect).flatten() {
-            return avx2.run(op);
+        match self {
+            Level::Scalar => {}
+            Level::Avx2 => {
+                if let Some(proof) = Avx2::<false>::detect() {
+                    return proof.run(op);
+                }
+            }
+            Level::AvxVnni => {
+                if let Some(proof) = Avx2::<true>::detect() {
+                    return proof.run(op);
+                }
+            }
+            Level::Avx512 => {
+                if let Some(proof) = Avx512::<false>::detect() {
+                    return proof.run(op);
+                }
+            }
+            Level::Avx512Vnni => {
+                if let Some(proof) = Avx512::<true>::detect() {
+                    return proof.run(op);
+                }
+            }
         }
         op.eval(Scalar)
     }

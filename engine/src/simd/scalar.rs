@@ -1,6 +1,6 @@
 //! The portable level: arrays and loops. The oracle for the others.
 
-use super::Simd;
+use super::{Columns, Group, MAX_LANES, Quants, Simd};
 use half::{bf16, f16};
 use std::array::from_fn;
 
@@ -8,22 +8,26 @@ use std::array::from_fn;
 #[derive(Clone, Copy)]
 pub(crate) struct Scalar;
 
+const LANES: usize = MAX_LANES;
+
 impl Simd for Scalar {
-    type F = [f32; 8];
-    type I = [i32; 8];
-    type B = [u8; 32];
+    const LANES: usize = LANES;
+    const TOKENS: usize = 4;
+    type F = [f32; LANES];
+    type I = [i32; LANES];
+    type B = [u8; 4 * LANES];
 
     #[inline(always)]
     fn splat(self, value: f32) -> Self::F {
-        [value; 8]
+        [value; LANES]
     }
     #[inline(always)]
-    fn load(self, from: &[f32; 8]) -> Self::F {
-        *from
+    fn load(self, from: &[f32]) -> Self::F {
+        array(from)
     }
     #[inline(always)]
-    fn store(self, v: Self::F, to: &mut [f32; 8]) {
-        *to = v;
+    fn store(self, v: Self::F, to: &mut [f32]) {
+        to[..LANES].copy_from_slice(&v);
     }
     #[inline(always)]
     fn add(self, a: Self::F, b: Self::F) -> Self::F {
@@ -58,43 +62,47 @@ impl Simd for Scalar {
         n.map(|n| f32::from_bits(((n as i32).wrapping_add(127) as u32) << 23))
     }
     #[inline(always)]
-    fn load_f32(self, from: &[u8; 32]) -> Self::F {
-        from_fn(|i| f32::from_le_bytes(*from[4 * i..].first_chunk().expect("four bytes")))
+    fn load_f32(self, from: &[u8]) -> Self::F {
+        let words: [[u8; 4]; LANES] = array(from.as_chunks().0);
+        words.map(f32::from_le_bytes)
     }
     #[inline(always)]
-    fn load_f16(self, from: &[u8; 16]) -> Self::F {
-        from_fn(|i| f16::from_le_bytes([from[2 * i], from[2 * i + 1]]).to_f32())
+    fn load_f16(self, from: &[u8]) -> Self::F {
+        let words: [[u8; 2]; LANES] = array(from.as_chunks().0);
+        words.map(|bytes| f16::from_le_bytes(bytes).to_f32())
     }
     #[inline(always)]
-    fn load_bf16(self, from: &[u8; 16]) -> Self::F {
-        from_fn(|i| bf16::from_le_bytes([from[2 * i], from[2 * i + 1]]).to_f32())
+    fn load_bf16(self, from: &[u8]) -> Self::F {
+        let words: [[u8; 2]; LANES] = array(from.as_chunks().0);
+        words.map(|bytes| bf16::from_le_bytes(bytes).to_f32())
     }
     #[inline(always)]
-    fn load_half(self, from: &[u16; 8]) -> Self::F {
-        from.map(|bits| f16::from_bits(bits).to_f32())
+    fn load_half(self, from: &[u16]) -> Self::F {
+        array::<u16, LANES>(from).map(|bits| f16::from_bits(bits).to_f32())
     }
     #[inline(always)]
-    fn load_i8(self, from: &[u8; 8]) -> Self::F {
-        from.map(|b| f32::from(b as i8))
+    fn load_i8(self, from: &[u8]) -> Self::F {
+        array::<u8, LANES>(from).map(|b| f32::from(b as i8))
     }
     #[inline(always)]
-    fn load_u8(self, from: &[u8; 8]) -> Self::F {
-        from.map(f32::from)
+    fn load_u8(self, from: &[u8]) -> Self::F {
+        array::<u8, LANES>(from).map(f32::from)
     }
     #[inline(always)]
-    fn load_u4(self, from: &[u8; 8]) -> [Self::F; 2] {
-        [from.map(|b| f32::from(b & 15)), from.map(|b| f32::from(b >> 4))]
+    fn load_u4(self, from: &[u8]) -> [Self::F; 2] {
+        let bytes: [u8; LANES] = array(from);
+        [bytes.map(|b| f32::from(b & 15)), bytes.map(|b| f32::from(b >> 4))]
     }
     #[inline(always)]
-    fn load_bytes(self, from: &[u8; 32]) -> Self::B {
-        *from
+    fn load_bytes(self, from: &[u8]) -> Self::B {
+        array(from)
     }
     #[inline(always)]
-    fn bits<const SHIFT: i32>(self, v: Self::B, mask: u8) -> Self::B {
+    fn bits<const SHIFT: u32>(self, v: Self::B, mask: u8) -> Self::B {
         v.map(|b| b >> SHIFT & mask)
     }
     #[inline(always)]
-    fn bits_up<const SHIFT: i32>(self, v: Self::B, mask: u8) -> Self::B {
+    fn bits_up<const SHIFT: u32>(self, v: Self::B, mask: u8) -> Self::B {
         v.map(|b| b << SHIFT & mask)
     }
     #[inline(always)]
@@ -106,20 +114,19 @@ impl Simd for Scalar {
         v.map(|b| table[usize::from(b & 15)] as u8)
     }
     #[inline(always)]
-    fn dot_unsigned<const N: usize>(self, q: &[Self::B], a: &[i8; N], _max: i32) -> Self::I {
-        dot(q, a, i32::from)
+    fn dot(self, q: &[Self::B; 8], columns: Columns, a: &Group, quants: Quants) -> Self::I {
+        let value = |q: u8| if quants.max == 0 { i32::from(q as i8) } else { i32::from(q) - quants.offset };
+        let mut acc = [0; LANES];
+        for (q, a4) in q[columns.fours()].iter().zip(a.fours(columns)) {
+            for (acc, q) in acc.iter_mut().zip(q.as_chunks::<4>().0) {
+                *acc += q.iter().zip(a4).map(|(&q, &a)| value(q) * i32::from(a)).sum::<i32>();
+            }
+        }
+        acc
     }
     #[inline(always)]
-    fn dot_signed<const N: usize>(self, q: &[Self::B], a: &[i8; N]) -> Self::I {
-        dot(q, a, |b| i32::from(b as i8))
-    }
-    #[inline(always)]
-    fn sub_i(self, a: Self::I, b: i32) -> Self::I {
-        a.map(|a| a - b)
-    }
-    #[inline(always)]
-    fn to_bytes(self, v: [Self::F; 4]) -> [i8; 32] {
-        from_fn(|i| v[i / 8][i % 8] as i8)
+    fn to_bytes(self, v: &[Self::F]) -> [i8; 32] {
+        from_fn(|i| v[i / LANES][i % LANES] as i8)
     }
     #[inline(always)]
     fn to_f(self, v: Self::I) -> Self::F {
@@ -127,15 +134,8 @@ impl Simd for Scalar {
     }
 }
 
+/// The first `N` elements.
 #[inline(always)]
-fn dot<const N: usize>(q: &[[u8; 32]], a: &[i8; N], value: impl Fn(u8) -> i32) -> [i32; 8] {
-    let mut acc = [0; 8];
-    for (q, a) in q.iter().zip(a.as_chunks::<4>().0) {
-        for (lane, q) in q.as_chunks::<4>().0.iter().enumerate() {
-            for i in 0..4 {
-                acc[lane] += value(q[i]) * i32::from(a[i]);
-            }
-        }
-    }
-    acc
+fn array<T: Copy, const N: usize>(from: &[T]) -> [T; N] {
+    *from.first_chunk().expect("a slice as long as a vector")
 }

@@ -27,7 +27,8 @@ fn threads_chunking_and_levels_do_not_change_a_bit() {
         let mut all = Vec::new();
         for level in Level::available() {
             for threads in [1, 2, 5] {
-                let options = ModelOptions { threads: Some(threads), level: Some(level) };
+                let options =
+                    ModelOptions { threads: Some(threads), level: Some(level), ..Default::default() };
                 let model = Model::open_with(&file.path, options).unwrap();
                 for (batch, chunks) in [(128, &[67][..]), (16, &[67]), (128, &[1, 30, 35, 1]), (1, &[67])] {
                     let name = format!("{format} {} {threads} threads, {batch}, {chunks:?}", level.name());

@@ -10,7 +10,8 @@ fn options(context: usize) -> SessionOptions {
 #[test]
 fn sessions_on_several_threads_do_not_disturb_each_other() {
     let file = tiny("Q4_0");
-    let model = Model::open_with(&file.path, ModelOptions { threads: Some(2), level: None }).unwrap();
+    let model =
+        Model::open_with(&file.path, ModelOptions { threads: Some(2), ..Default::default() }).unwrap();
     let alone = |seed: usize| {
         let mut session = model.session(options(64)).unwrap();
         let mut last = session.prefill(&ids(20 + seed)).unwrap().to_vec();
@@ -66,7 +67,7 @@ fn what_does_not_fit_is_refused_and_changes_nothing() {
         assert_eq!(model.session(options).unwrap_err().kind(), ErrorKind::Request, "{options:?}");
     }
     for threads in [0, 1 << 20] {
-        let options = ModelOptions { threads: Some(threads), level: None };
+        let options = ModelOptions { threads: Some(threads), ..Default::default() };
         assert_eq!(Model::open_with(&file.path, options).unwrap_err().kind(), ErrorKind::Request);
     }
 }
@@ -85,7 +86,8 @@ fn a_file_cut_short_under_a_session_is_an_error_and_not_a_crash() {
 #[test]
 fn a_session_outlives_its_model_and_threads_can_be_fewer() {
     let file = tiny("Q4_0");
-    let model = Model::open_with(&file.path, ModelOptions { threads: Some(3), level: None }).unwrap();
+    let model =
+        Model::open_with(&file.path, ModelOptions { threads: Some(3), ..Default::default() }).unwrap();
     let mut one = model.session(SessionOptions { threads: Some(1), ..options(16) }).unwrap();
     let mut three = model.session(options(16)).unwrap();
     drop(model);

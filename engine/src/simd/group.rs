@@ -1,0 +1,76 @@
+//! Activations as the integer dot products read them.
+
+/// Columns in a group; activations have one scale for each.
+pub(crate) const GROUP: usize = 32;
+
+/// 32 activations of a token: x = d · q, with q in −127…127. A cache line.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[repr(C, align(64))]
+pub(crate) struct Group {
+    pub q: [i8; GROUP],
+    pub d: f32,
+    /// d · Σ q
+    pub d_sum: f32,
+    /// −8 Σ q over columns 4j and 4j + 1, and over 4j + 2 and 4j + 3; of columns 0–15 and of 16–31. What a lane of i16
+    /// starts with, so that quants need no sign (an offset of 8; others are shifted).
+    pub pairs: [[i16; 2]; 2],
+    /// −8 Σ q of columns 0–15 and of 16–31: the same for lanes of i32.
+    pub halves: [i32; 2],
+    /// −8 Σ q of all.
+    pub total: i32,
+}
+
+impl Group {
+    /// The activations of `columns`, four by four.
+    #[inline(always)]
+    pub(crate) fn fours(&self, columns: Columns) -> &[[i8; 4]] {
+        &self.q.as_chunks().0[columns.fours()]
+    }
+
+    pub(crate) const ZERO: Group =
+        Group { q: [0; GROUP], d: 0.0, d_sum: 0.0, pairs: [[0; 2]; 2], halves: [0; 2], total: 0 };
+
+    /// With the sums that belong to `q` and `d`.
+    #[inline(always)]
+    pub(crate) fn new(q: [i8; GROUP], d: f32) -> Group {
+        let half = |q: &[i8]| {
+            let quads = q.as_chunks::<4>().0;
+            let sum = |i: usize| quads.iter().map(|q| i16::from(q[i]) + i16::from(q[i + 1])).sum::<i16>();
+            [-8 * sum(0), -8 * sum(2)]
+        };
+        let pairs = [half(&q[..16]), half(&q[16..])];
+        let halves = pairs.map(|[a, b]| i32::from(a) + i32::from(b));
+        let total = halves[0] + halves[1];
+        Group { q, d, d_sum: d * (total / -8) as f32, pairs, halves, total }
+    }
+}
+
+/// Which columns of a group a dot product is over.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Columns {
+    All,
+    /// Columns 0–15.
+    First,
+    /// Columns 16–31.
+    Last,
+}
+
+impl Columns {
+    /// Which fours of columns they are.
+    #[inline(always)]
+    pub(crate) fn fours(self) -> std::ops::Range<usize> {
+        match self {
+            Columns::All => 0..8,
+            Columns::First => 0..4,
+            Columns::Last => 4..8,
+        }
+    }
+}
+
+/// What the quants of a format are: q − offset with q in 0…max; signed bytes where max is 0.
+#[derive(Clone, Copy)]
+pub(crate) struct Quants {
+    pub max: i32,
+    /// 0, or a power of two from 4 to 128.
+    pub offset: i32,
+}
