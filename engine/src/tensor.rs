@@ -89,8 +89,9 @@ impl Stack {
         self.0.iter().map(Matrix::n_panels).sum()
     }
 
-    pub(crate) fn is_integer(&self) -> bool {
-        self.0.iter().any(Matrix::is_integer)
+    /// Of each, whether it reads quantized activations.
+    pub(crate) fn are_integers(&self) -> impl Iterator<Item = bool> {
+        self.0.iter().map(Matrix::is_integer)
     }
 
     pub(crate) fn bytes(&self) -> usize {

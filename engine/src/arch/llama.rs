@@ -1,7 +1,7 @@
 //! Llama (Touvron et al. 2023): RMSNorm, rotary positions, grouped-query attention, SwiGLU. Also Llama 2 and 3, TinyLlama,
 //! SmolLM2 and Mistral, whose files name this architecture.
 
-use super::pass::{self, Norm, Own, Prepared, Rows};
+use super::pass::{self, Norm, Own, Prepared, Readers, Rows};
 use super::{Architecture, Config, Loader, Logits, Network, Pass, Scratch, refuse};
 use crate::error::{ErrorKind, Result};
 use crate::kernels::attention::{self, Cache, Queries};
@@ -297,10 +297,10 @@ impl Run<'_> {
     fn qkv(&self, worker: &Worker<'_>, own: &mut Own, layer: &Layer) {
         let norm = Norm { weight: &layer.attention_norm, eps: self.model.eps };
         let Own { floats, groups, tile, .. } = own;
-        let integer = layer.qkv.is_integer();
+        let readers = Readers::of(layer.qkv.are_integers());
         let x = self.rows(&self.x, self.model.config.width);
         let input =
-            pass::prepare(self.level, worker, (floats, groups), &self.prepared, x, Some(norm), integer);
+            pass::prepare(self.level, worker, (floats, groups), &self.prepared, x, Some(norm), readers);
         let multiply = |range, tile: &mut [f32]| layer.qkv.matmul(self.level, range, input, tile);
         let (n_panels, bias) = (layer.qkv.n_panels(), layer.qkv_bias.as_deref());
         let to = pass::Destination { rows: &self.qkv, n_panels, tokens: self.tokens };
@@ -417,8 +417,8 @@ impl Run<'_> {
     fn residual(&self, worker: &Worker<'_>, own: &mut Own, matrix: &Matrix, input: &Shared<'_, f32>) {
         let Own { floats, groups, tile, .. } = own;
         let rows = self.rows(input, matrix.cols());
-        let integer = matrix.is_integer();
-        let input = pass::prepare(self.level, worker, (floats, groups), &self.prepared, rows, None, integer);
+        let readers = Readers::of([matrix.is_integer()]);
+        let input = pass::prepare(self.level, worker, (floats, groups), &self.prepared, rows, None, readers);
         let multiply = |range, tile: &mut [f32]| matrix.matmul(self.level, range, input, tile);
         let to = pass::Destination { rows: &self.x, n_panels: matrix.n_panels(), tokens: self.tokens };
         pass::store_product(worker, tile, multiply, to, |_, x, y| {
@@ -430,10 +430,10 @@ impl Run<'_> {
     fn gate_and_up(&self, worker: &Worker<'_>, own: &mut Own, layer: &Layer) {
         let norm = Norm { weight: &layer.ffn_norm, eps: self.model.eps };
         let Own { floats, groups, tile, tile2, .. } = own;
-        let integer = layer.gate.is_integer() || layer.up.is_integer();
+        let readers = Readers::of([layer.gate.is_integer(), layer.up.is_integer()]);
         let x = self.rows(&self.x, self.model.config.width);
         let input =
-            pass::prepare(self.level, worker, (floats, groups), &self.prepared, x, Some(norm), integer);
+            pass::prepare(self.level, worker, (floats, groups), &self.prepared, x, Some(norm), readers);
         let (n_panels, tokens) = (layer.gate.n_panels(), self.tokens);
         for share in worker.chunks(n_panels, pass::chunk(tokens)) {
             let len = share.range().len() * tokens * PANEL_ROWS;
@@ -460,9 +460,9 @@ impl Run<'_> {
         let tokens = self.n_logits;
         let width = self.model.config.width;
         let x = Rows { tokens, first: self.tokens - tokens, ..self.rows(&self.x, width) };
-        let integer = output.is_integer();
+        let readers = Readers::of([output.is_integer()]);
         let input =
-            pass::prepare(self.level, worker, (floats, groups), &self.prepared, x, Some(norm), integer);
+            pass::prepare(self.level, worker, (floats, groups), &self.prepared, x, Some(norm), readers);
         let multiply = |range, tile: &mut [f32]| output.matmul(self.level, range, input, tile);
         let to = pass::Destination { rows: &self.logits, n_panels: output.n_panels(), tokens };
         pass::store_product(worker, tile, multiply, to, |_, out, y| *out = *y);

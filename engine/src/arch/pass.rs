@@ -1,7 +1,7 @@
 //! What a forward pass works on, and the steps that architectures share.
 
-use crate::kernels::act;
-use crate::kernels::matmul::Input;
+use crate::kernels::act::{self, Place};
+use crate::kernels::matmul::{Input, tile_tokens};
 use crate::kernels::{attention, norm};
 use crate::kv::KvCache;
 use crate::pool::{Pool, Shared, Worker};
@@ -100,7 +100,28 @@ pub(crate) struct Prepared<'a> {
     pub groups: Shared<'a, Group>,
 }
 
-/// Norms (if asked) and quantizes (if any reader is quantized) `tokens` rows of `x`, `cols` wide and `stride` apart.
+/// What the next matrices read.
+#[derive(Clone, Copy)]
+pub(crate) struct Readers {
+    /// One of them is quantized.
+    pub integers: bool,
+    /// One of them consists of floating-point numbers.
+    pub floats: bool,
+}
+
+impl Readers {
+    /// Those of `matrices`, told by whether each is quantized.
+    pub(crate) fn of(matrices: impl IntoIterator<Item = bool>) -> Self {
+        let mut readers = Self { integers: false, floats: false };
+        matrices.into_iter().for_each(|integer| match integer {
+            true => readers.integers = true,
+            false => readers.floats = true,
+        });
+        readers
+    }
+}
+
+/// Norms (if asked) rows of `x` and lays them out for their readers.
 ///
 /// For one token every worker does all of it for itself: cheaper than a barrier. For more, they share, with a barrier.
 pub(crate) fn prepare<'b>(
@@ -110,31 +131,42 @@ pub(crate) fn prepare<'b>(
     shared: &'b Prepared<'_>,
     x: Rows<'_>,
     norm: Option<Norm<'_>>,
-    integer: bool,
+    readers: Readers,
 ) -> Input<'b> {
     let Rows { data, tokens, cols, stride, first } = x;
-    let n_groups = if integer { cols / GROUP } else { 0 };
-    let one = |row: &[f32], floats: &mut [f32], groups: &mut [Group]| {
-        match norm {
-            Some(norm) => norm::rms_norm(level, row, norm.weight, norm.eps, floats),
-            None => floats.copy_from_slice(row),
-        }
-        act::quantize(level, &floats[..n_groups * GROUP], groups);
-    };
+    let n_groups = if readers.integers { cols / GROUP } else { 0 };
     let row = |t: usize| data.get((first + t) * stride..(first + t) * stride + cols);
+    let (own_row, own_groups) = (&mut own.0[..cols], &mut own.1[..n_groups]);
+    let normed = |t: usize, out: &mut [f32]| match norm {
+        Some(norm) => norm::rms_norm(level, row(t), norm.weight, norm.eps, out),
+        None => out.copy_from_slice(row(t)),
+    };
     if tokens == 1 {
-        let (floats, groups) = (&mut own.0[..cols], &mut own.1[..n_groups]);
-        one(row(0), floats, groups);
-        return Input { floats, groups, cols, tokens };
+        normed(0, own_row);
+        act::quantize(level, &own_row[..n_groups * GROUP], own_groups, Place { of: 1, token: 0 });
+        return Input { floats: own_row, groups: own_groups, cols, tokens };
     }
-    let share = worker.split(tokens);
-    for t in share.range() {
-        let floats = shared.floats.claim(&share, t * cols..(t + 1) * cols);
-        let groups = shared.groups.claim(&share, t * n_groups..(t + 1) * n_groups);
-        one(row(t), floats, groups);
+    let n_floats = if readers.floats { cols } else { 0 };
+    let most = level.tokens();
+    for tile in worker.split(tokens.div_ceil(most)).each() {
+        let range = tile.range().start * most..(tile.range().end * most).min(tokens);
+        let floats = shared.floats.claim(&tile, range.start * n_floats..range.end * n_floats);
+        let groups = shared.groups.claim(&tile, range.start * n_groups..range.end * n_groups);
+        let mut at = 0;
+        while at < range.len() {
+            let of = tile_tokens(range.len() - at, most);
+            for token in 0..of {
+                normed(range.start + at + token, own_row);
+                let place = Place { of, token };
+                act::copy(&own_row[..n_floats], &mut floats[at * n_floats..], place);
+                let quantized = &own_row[..n_groups * GROUP];
+                act::quantize(level, quantized, &mut groups[at * n_groups..], place);
+            }
+            at += of;
+        }
     }
     worker.barrier();
-    let (floats, groups) = (0..tokens * cols, 0..tokens * n_groups);
+    let (floats, groups) = (0..tokens * n_floats, 0..tokens * n_groups);
     Input { floats: shared.floats.get(floats), groups: shared.groups.get(groups), cols, tokens }
 }
 

@@ -42,19 +42,35 @@ fn quantize_group<S: Simd>(s: S, x: &[f32; GROUP]) -> Group {
 /// Below this, 127 / max |x| would overflow; such activations are as good as zero.
 const SMALLEST: f32 = 1e-35;
 
-/// Quantizes a row; its length is a multiple of 32.
-pub(crate) fn quantize(level: Level, row: &[f32], out: &mut [Group]) {
-    struct Quantize<'a>(&'a [f32], &'a mut [Group]);
+/// Where a token's activations go in a tile; see [`super::matmul::Input`].
+#[derive(Clone, Copy)]
+pub(crate) struct Place {
+    /// Tokens of the tile.
+    pub of: usize,
+    /// Which of them.
+    pub token: usize,
+}
+
+/// Quantizes a row, whose length is a multiple of 32, into its place in a tile.
+pub(crate) fn quantize(level: Level, row: &[f32], tile: &mut [Group], place: Place) {
+    struct Quantize<'a>(&'a [f32], &'a mut [Group], Place);
     impl Op for Quantize<'_> {
         type Output = ();
         #[inline(always)]
         fn eval<S: Simd>(self, s: S) {
-            for (x, out) in self.0.as_chunks::<GROUP>().0.iter().zip(self.1) {
-                *out = quantize_group(s, x);
+            for (x, out) in self.0.as_chunks::<GROUP>().0.iter().zip(self.1.chunks_exact_mut(self.2.of)) {
+                out[self.2.token] = quantize_group(s, x);
             }
         }
     }
-    level.dispatch(Quantize(row, out));
+    level.dispatch(Quantize(row, tile, place));
+}
+
+/// Puts a row into its place in a tile as it is.
+pub(crate) fn copy(row: &[f32], tile: &mut [f32], place: Place) {
+    for (x, out) in row.iter().zip(tile.chunks_exact_mut(place.of)) {
+        out[place.token] = *x;
+    }
 }
 
 #[cfg(test)]
@@ -64,7 +80,7 @@ mod tests {
     fn on_every_level(x: &[f32]) -> Group {
         let run = |level| {
             let mut out = [Group::ZERO];
-            quantize(level, x, &mut out);
+            quantize(level, x, &mut out, Place { of: 1, token: 0 });
             out[0]
         };
         let scalar = run(Level::Scalar);

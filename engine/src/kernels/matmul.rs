@@ -12,15 +12,21 @@ const AHEAD: usize = 4096;
 /// Columns after which the next panel has its turn: a panel's and a few tokens' share of them fit the first cache.
 const COLUMNS_AT_ONCE: usize = 1024;
 
-/// The activations of `tokens` tokens.
+/// The activations of `tokens` tokens, in tiles of [`tile_tokens`]: of a tile of n, element i of token t is at n i + t, so that a
+/// product of panels and a tile reads both from one end to the other.
 #[derive(Clone, Copy)]
 pub(crate) struct Input<'a> {
-    /// \[tokens, cols\]
+    /// \[tokens, cols\] in tiles; empty where no matrix of floating-point numbers reads them.
     pub floats: &'a [f32],
-    /// \[tokens, cols / 32\]; empty where no quantized matrix reads them.
+    /// \[tokens, cols / 32\] in tiles; empty where no quantized matrix reads them.
     pub groups: &'a [Group],
     pub cols: usize,
     pub tokens: usize,
+}
+
+/// Tokens of the next tile where `left` tokens are left, of which the level takes at most `most`: a power of two.
+pub(crate) fn tile_tokens(left: usize, most: usize) -> usize {
+    1 << left.min(most).ilog2()
 }
 
 /// How a kind of format multiplies.
@@ -34,16 +40,10 @@ pub(crate) trait Kernel {
     /// `X`s of a block.
     const XS: usize;
 
-    /// All activations, \[tokens, XS of a row\].
+    /// All activations, \[tokens, XS of a row\] in tiles.
     fn activations<'a>(input: &Input<'a>) -> &'a [Self::X];
-    /// Adds the products of a block of the rows from `row` on with those of `T` tokens.
-    fn block<S: Simd, const T: usize>(
-        s: S,
-        block: &[u8],
-        row: usize,
-        x: [&[Self::X]; T],
-        acc: &mut [S::F; T],
-    );
+    /// Adds the products of a block of the rows from `row` on with those of a tile of `T` tokens.
+    fn block<S: Simd, const T: usize>(s: S, block: &[u8], row: usize, x: &[Self::X], acc: &mut [S::F; T]);
 }
 
 /// Panels times activations.
@@ -98,7 +98,7 @@ fn decode<S: Simd, K: Kernel, const P: usize>(
                 s.prefetch_once(block, line + AHEAD);
             }
             for (half, acc) in acc[p].iter_mut().take(PANEL_ROWS / S::LANES).enumerate() {
-                K::block(s, block, half * S::LANES, [x], acc);
+                K::block(s, block, half * S::LANES, x, acc);
             }
         }
     }
@@ -118,6 +118,7 @@ impl<K: Kernel> Matmul<'_, K> {
         let xs_of_row = x.len() / tokens;
         let blocks = COLUMNS_AT_ONCE / K::COLS;
         for (part, columns) in (0..cols).step_by(COLUMNS_AT_ONCE).enumerate() {
+            let first = columns == 0;
             let xs = part * blocks * K::XS..((part + 1) * blocks * K::XS).min(xs_of_row);
             let bytes = part * blocks * K::BYTES..((part + 1) * blocks * K::BYTES).min(self.panel_bytes);
             let panels = self.panels.chunks_exact(self.panel_bytes);
@@ -125,49 +126,39 @@ impl<K: Kernel> Matmul<'_, K> {
                 let panel = &panel[bytes.clone()];
                 let mut t = 0;
                 while t < tokens {
-                    let x = |i: usize| &x[(t + i) * xs_of_row..][xs.clone()];
-                    let out = &mut out[t * PANEL_ROWS..];
-                    let first = columns == 0;
-                    t += match tokens - t {
-                        1 => tile::<S, K, 1>(s, panel, [x(0)], out, first),
-                        2 => tile::<S, K, 2>(s, panel, [x(0), x(1)], out, first),
-                        3 => tile::<S, K, 3>(s, panel, [x(0), x(1), x(2)], out, first),
-                        n if n < 8 || S::TOKENS < 8 => {
-                            tile::<S, K, 4>(s, panel, std::array::from_fn(x), out, first)
-                        }
-                        _ => tile::<S, K, 8>(s, panel, std::array::from_fn(x), out, first),
-                    };
+                    let n = tile_tokens(tokens - t, S::TOKENS);
+                    let x = &x[t * xs_of_row + n * xs.start..t * xs_of_row + n * xs.end];
+                    let out = &mut out[t * PANEL_ROWS..][..n * PANEL_ROWS];
+                    match n {
+                        1 => tile::<S, K, 1>(s, panel, x, out, first),
+                        2 => tile::<S, K, 2>(s, panel, x, out, first),
+                        4 => tile::<S, K, 4>(s, panel, x, out, first),
+                        _ => tile::<S, K, 8>(s, panel, x, out, first),
+                    }
+                    t += n;
                 }
             }
         }
     }
 }
 
-/// Some blocks of a panel times `T` tokens, added to `out` unless they are the first; returns `T`.
+/// Some blocks of a panel times a tile of `T` tokens, added to `out` unless they are the first.
 #[inline(always)]
-fn tile<S: Simd, K: Kernel, const T: usize>(
-    s: S,
-    panel: &[u8],
-    x: [&[K::X]; T],
-    out: &mut [f32],
-    first: bool,
-) -> usize {
+fn tile<S: Simd, K: Kernel, const T: usize>(s: S, panel: &[u8], x: &[K::X], out: &mut [f32], first: bool) {
     for row in (0..PANEL_ROWS).step_by(S::LANES) {
         let mut acc = [s.splat(0.0); T];
         if !first {
-            for (t, acc) in acc.iter_mut().enumerate() {
-                *acc = s.load(&out[t * PANEL_ROWS + row..]);
+            for (acc, out) in acc.iter_mut().zip(out.chunks_exact(PANEL_ROWS)) {
+                *acc = s.load(&out[row..]);
             }
         }
-        for (i, block) in panel.chunks(K::BYTES).enumerate() {
-            let xs = i * K::XS..((i + 1) * K::XS).min(x[0].len());
-            K::block(s, block, row, x.map(|x| &x[xs.clone()]), &mut acc);
+        for (block, x) in panel.chunks(K::BYTES).zip(x.chunks(K::XS * T)) {
+            K::block(s, block, row, x, &mut acc);
         }
-        for (t, acc) in acc.into_iter().enumerate() {
-            s.store(acc, &mut out[t * PANEL_ROWS + row..]);
+        for (acc, out) in acc.into_iter().zip(out.chunks_exact_mut(PANEL_ROWS)) {
+            s.store(acc, &mut out[row..]);
         }
     }
-    T
 }
 
 /// A quantized format.
@@ -183,13 +174,10 @@ impl<F: Packed> Kernel for Integers<F> {
         &input.groups[..input.tokens * input.cols / GROUP]
     }
     #[inline(always)]
-    fn block<S: Simd, const T: usize>(s: S, block: &[u8], row: usize, x: [&[Group]; T], acc: &mut [S::F; T]) {
+    fn block<S: Simd, const T: usize>(s: S, block: &[u8], row: usize, x: &[Group], acc: &mut [S::F; T]) {
         let block = &block[..F::PACKED_BYTES];
-        const { assert!(F::BLOCK_LEN.is_multiple_of(GROUP)) };
-        let n_groups = F::BLOCK_LEN / GROUP;
-        let x = x.map(|x| &x[..n_groups]);
-        for group in 0..n_groups {
-            integer_group::<S, F, T>(s, block, group, row, x.map(|x| &x[group]), acc);
+        for (group, x) in x.as_chunks::<T>().0.iter().take(F::BLOCK_LEN / GROUP).enumerate() {
+            integer_group::<S, F, T>(s, block, group, row, x, acc);
         }
     }
 }
@@ -200,7 +188,7 @@ fn integer_group<S: Simd, F: Packed, const T: usize>(
     block: &[u8],
     group: usize,
     row: usize,
-    x: [&Group; T],
+    x: &[Group; T],
     acc: &mut [S::F; T],
 ) {
     let q = F::quants(s, block, group, row);
@@ -256,13 +244,11 @@ impl<F: PackedFloat> Kernel for Floats<F> {
         &input.floats[..input.tokens * input.cols]
     }
     #[inline(always)]
-    fn block<S: Simd, const T: usize>(s: S, block: &[u8], row: usize, x: [&[f32]; T], acc: &mut [S::F; T]) {
-        let columns = block.chunks_exact(F::BYTES * PANEL_ROWS);
-        let x = x.map(|x| &x[..columns.len()]);
-        for (c, column) in columns.enumerate() {
+    fn block<S: Simd, const T: usize>(s: S, block: &[u8], row: usize, x: &[f32], acc: &mut [S::F; T]) {
+        for (column, x) in block.chunks_exact(F::BYTES * PANEL_ROWS).zip(x.as_chunks::<T>().0) {
             let w = F::load(s, &column[row * F::BYTES..]);
-            for t in 0..T {
-                acc[t] = s.mul_add(w, s.splat(x[t][c]), acc[t]);
+            for (acc, x) in acc.iter_mut().zip(x) {
+                *acc = s.mul_add(w, s.splat(*x), *acc);
             }
         }
     }

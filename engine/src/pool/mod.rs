@@ -162,6 +162,11 @@ pub(crate) struct Worker<'a> {
 pub(crate) struct Share(Range<usize>);
 
 impl Share {
+    /// One share for each index.
+    pub(crate) fn each(self) -> impl Iterator<Item = Share> {
+        self.0.map(|i| Share(i..i + 1))
+    }
+
     pub(crate) fn range(&self) -> Range<usize> {
         self.0.clone()
     }

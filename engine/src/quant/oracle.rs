@@ -2,8 +2,8 @@
 
 use super::pack::{GROUP, PANEL_ROWS};
 use super::{FORMATS, Format};
-use crate::kernels::act::quantize;
-use crate::kernels::matmul::Input;
+use crate::kernels::act::{Place, quantize};
+use crate::kernels::matmul::{Input, tile_tokens};
 use crate::simd::{Group, Level};
 
 /// Blocks in the rows of the tests: one, odd and even numbers, and as many as in a real row.
@@ -27,6 +27,19 @@ fn random_bytes(seed: u64, n: usize) -> Vec<u8> {
     values(seed, n).iter().map(|v| (v * 128.0).floor() as i32 as u8).collect()
 }
 
+/// Rows of `tokens` tokens as the matrix product reads them.
+fn in_tiles<T: Copy>(level: Level, tokens: usize, rows: &[T]) -> Vec<T> {
+    let n = rows.len() / tokens;
+    let mut out = Vec::new();
+    let mut t = 0;
+    while t < tokens {
+        let of = tile_tokens(tokens - t, level.tokens());
+        (0..n).for_each(|i| out.extend((t..t + of).map(|t| rows[t * n + i])));
+        t += of;
+    }
+    out
+}
+
 struct Case {
     format: &'static Format,
     cols: usize,
@@ -34,7 +47,9 @@ struct Case {
     /// \[panels · rows, cols\], decoded
     weights: Vec<f32>,
     panels: Vec<u8>,
+    /// \[tokens, cols\]
     floats: Vec<f32>,
+    /// \[tokens, cols / 32\]; empty for formats that read `floats`.
     groups: Vec<Group>,
 }
 
@@ -59,15 +74,16 @@ impl Case {
             format.packing.pack(std::array::from_fn(row), out);
         }
         let mut groups = vec![Group::ZERO; if format.packing.is_integer() { x.len() / GROUP } else { 0 }];
-        quantize(Level::Scalar, &x[..groups.len() * GROUP], &mut groups);
+        quantize(Level::Scalar, &x[..groups.len() * GROUP], &mut groups, Place { of: 1, token: 0 });
         Case { format, cols, tokens, weights, panels, floats: x, groups }
     }
 
     fn run(&self, level: Level) -> Vec<f32> {
         let n_panels = self.panels.len() / self.format.packing.panel_bytes(self.cols);
         let mut out = vec![f32::NAN; n_panels * self.tokens * PANEL_ROWS];
-        let input =
-            Input { floats: &self.floats, groups: &self.groups, cols: self.cols, tokens: self.tokens };
+        let floats = in_tiles(level, self.tokens, &self.floats);
+        let groups = in_tiles(level, self.tokens, &self.groups);
+        let input = Input { floats: &floats, groups: &groups, cols: self.cols, tokens: self.tokens };
         self.format.packing.matmul(level, &self.panels, input, &mut out);
         out
     }
@@ -108,7 +124,7 @@ impl Case {
 fn kernels_agree_with_the_decoder_and_with_each_other() {
     for format in FORMATS {
         for (i, blocks) in lengths(format).iter().enumerate() {
-            for tokens in [1, 2, 3, 4, 5, 9, 11] {
+            for tokens in [1, 2, 3, 4, 5, 9, 15] {
                 let (cols, n_panels) = (blocks * format.block_len, 1 + tokens % 6);
                 let w = values(i as u64, n_panels * PANEL_ROWS * cols);
                 Case::new(format, cols, tokens, n_panels, values(99, tokens * cols), &w).check();

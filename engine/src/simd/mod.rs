@@ -27,7 +27,7 @@ pub(crate) const MAX_LANES: usize = 16;
 pub(crate) trait Simd: Copy + Send + Sync + 'static {
     /// 8 or 16.
     const LANES: usize;
-    /// Tokens that a tile of a matrix product takes: as many as registers hold.
+    /// Most tokens of a tile of a matrix product, as many as registers hold: a power of two, at most 8.
     const TOKENS: usize;
     /// Lanes of f32.
     type F: Copy;
@@ -202,6 +202,19 @@ impl Level {
     /// `scalar`, `avx2`, `avxvnni`, `avx512` or `avx512vnni`.
     pub fn name(self) -> &'static str {
         LEVELS.iter().find(|(level, _)| *level == self).expect("every level is in the list").1
+    }
+
+    /// Most tokens of a tile of a matrix product: [`Simd::TOKENS`].
+    pub(crate) fn tokens(self) -> usize {
+        struct Tokens;
+        impl Op for Tokens {
+            type Output = usize;
+            #[inline(always)]
+            fn eval<S: Simd>(self, _: S) -> usize {
+                S::TOKENS
+            }
+        }
+        self.dispatch(Tokens)
     }
 
     /// Runs `op` at this level; portably, if the value was made for another processor.
