@@ -191,43 +191,35 @@ fn integer_group<S: Simd, F: Packed, const T: usize>(
     x: &[Group; T],
     acc: &mut [S::F; T],
 ) {
+    let quants = Quants { max: F::MAX, offset: F::OFFSET };
     let q = F::quants(s, block, group, row);
     let scales = F::scales(s, block, group, row);
-    for (acc, x) in acc.iter_mut().zip(x) {
-        *acc = integer_step::<S, F>(s, *acc, &q, scales, x);
+    // acc + scale · d · Σ (q − OFFSET) a
+    if F::HALVES {
+        let first = s.dots(&q, Columns::First, x, quants);
+        let last = s.dots(&q, Columns::Last, x, quants);
+        for t in 0..T {
+            let d = s.splat(x[t].d);
+            acc[t] = s.mul_add(s.to_f(first[t]), s.mul(scales[0], d), acc[t]);
+            acc[t] = s.mul_add(s.to_f(last[t]), s.mul(scales[1], d), acc[t]);
+        }
+    } else {
+        let dots = s.dots(&q, Columns::All, x, quants);
+        for t in 0..T {
+            acc[t] = s.mul_add(s.to_f(dots[t]), s.mul(scales[0], s.splat(x[t].d)), acc[t]);
+        }
     }
+    // acc + Σ min · x
     if F::HAS_MIN {
         let mins = F::mins(s, block, group, row);
         for (acc, x) in acc.iter_mut().zip(x) {
-            *acc = min_step::<S, F>(s, *acc, mins, x);
+            if F::HALVES {
+                let [first, last] = x.halves.map(|sum| x.d * (sum / -8) as f32);
+                *acc = s.mul_add(mins[1], s.splat(last), s.mul_add(mins[0], s.splat(first), *acc));
+            } else {
+                *acc = s.mul_add(mins[0], s.splat(x.d_sum), *acc);
+            }
         }
-    }
-}
-
-/// acc + scale · d · Σ (q − OFFSET) a
-#[inline(always)]
-fn integer_step<S: Simd, F: Packed>(s: S, acc: S::F, q: &[S::B; 8], scales: [S::F; 2], x: &Group) -> S::F {
-    let quants = Quants { max: F::MAX, offset: F::OFFSET };
-    let d = s.splat(x.d);
-    if F::HALVES {
-        let low = s.to_f(s.dot(q, Columns::First, x, quants));
-        let high = s.to_f(s.dot(q, Columns::Last, x, quants));
-        let acc = s.mul_add(low, s.mul(scales[0], d), acc);
-        s.mul_add(high, s.mul(scales[1], d), acc)
-    } else {
-        let dot = s.to_f(s.dot(q, Columns::All, x, quants));
-        s.mul_add(dot, s.mul(scales[0], d), acc)
-    }
-}
-
-/// acc + Σ min · x
-#[inline(always)]
-fn min_step<S: Simd, F: Packed>(s: S, acc: S::F, mins: [S::F; 2], x: &Group) -> S::F {
-    if F::HALVES {
-        let [low, high] = x.halves.map(|sum| x.d * (sum / -8) as f32);
-        s.mul_add(mins[1], s.splat(high), s.mul_add(mins[0], s.splat(low), acc))
-    } else {
-        s.mul_add(mins[0], s.splat(x.d_sum), acc)
     }
 }
 

@@ -182,14 +182,21 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
         })
     }
     #[inline(always)]
-    fn dot(self, q: &[__m256i; 8], columns: Columns, a: &Group, quants: Quants) -> __m256i {
-        if VNNI {
-            self.dot_vnni(q, columns, a, quants)
-        } else if quants.max == 0 {
-            self.dot_signed(q, columns, a)
-        } else {
-            self.dot_unsigned(q, columns, a, quants)
+    fn dots<const T: usize>(
+        self,
+        q: &[__m256i; 8],
+        columns: Columns,
+        a: &[Group; T],
+        quants: Quants,
+    ) -> [__m256i; T] {
+        if !VNNI && quants.max != 0 {
+            return self.dots_unsigned(q, columns, a, quants);
         }
+        let mut out = [vector!(_mm256_setzero_si256()); T];
+        for (out, a) in out.iter_mut().zip(a) {
+            *out = if VNNI { self.dot_vnni(q, columns, a, quants) } else { self.dot_signed(q, columns, a) };
+        }
+        out
     }
     #[inline(always)]
     fn to_bytes(self, v: &[__m256]) -> [i8; 32] {
@@ -223,21 +230,34 @@ impl<const VNNI: bool> Avx2<VNNI> {
     /// Unsigned quants by lanes of i16, which start with the offset's share. Four products of pairs fit a lane in every format;
     /// eight where 8 · 2 · |q − offset| · 127 does. Sums on the way may wrap, the last one is in range.
     #[inline(always)]
-    fn dot_unsigned(self, q: &[__m256i; 8], columns: Columns, a: &Group, quants: Quants) -> __m256i {
+    fn dots_unsigned<const T: usize>(
+        self,
+        q: &[__m256i; 8],
+        columns: Columns,
+        a: &[Group; T],
+        quants: Quants,
+    ) -> [__m256i; T] {
         let largest = 2 * 127 * quants.offset.max(quants.max - quants.offset);
         debug_assert!(4 * largest <= i32::from(i16::MAX));
-        match columns {
-            Columns::First => self.widen(self.narrow(q, 0, a, quants)),
-            Columns::Last => self.widen(self.narrow(q, 1, a, quants)),
-            Columns::All => {
-                let (first, last) = (self.narrow(q, 0, a, quants), self.narrow(q, 1, a, quants));
-                if 8 * largest <= i32::from(i16::MAX) {
-                    self.widen(vector!(_mm256_add_epi16(first, last)))
-                } else {
-                    vector!(_mm256_add_epi32(self.widen(first), self.widen(last)))
-                }
-            }
+        let fits = 8 * largest <= i32::from(i16::MAX);
+        let mut out = [vector!(_mm256_setzero_si256()); T];
+        // Half of the columns for all tokens, then the other half: so registers hold four vectors of quants and not eight.
+        for (out, a) in out.iter_mut().zip(a) {
+            let narrow = self.narrow(q, usize::from(columns == Columns::Last), a, quants);
+            *out = if fits && columns == Columns::All { narrow } else { self.widen(narrow) };
         }
+        if columns != Columns::All {
+            return out;
+        }
+        for (out, a) in out.iter_mut().zip(a) {
+            let narrow = self.narrow(q, 1, a, quants);
+            *out = if fits {
+                self.widen(vector!(_mm256_add_epi16(*out, narrow)))
+            } else {
+                vector!(_mm256_add_epi32(*out, self.widen(narrow)))
+            };
+        }
+        out
     }
 
     /// Half a group in lanes of i16.

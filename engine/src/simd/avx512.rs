@@ -181,14 +181,21 @@ impl<const VNNI: bool> Simd for Avx512<VNNI> {
         })
     }
     #[inline(always)]
-    fn dot(self, q: &[__m512i; 8], columns: Columns, a: &Group, quants: Quants) -> __m512i {
-        if VNNI {
-            self.dot_vnni(q, columns, a, quants)
-        } else if quants.max == 0 {
-            self.dot_signed(q, columns, a)
-        } else {
-            self.dot_unsigned(q, columns, a, quants)
+    fn dots<const T: usize>(
+        self,
+        q: &[__m512i; 8],
+        columns: Columns,
+        a: &[Group; T],
+        quants: Quants,
+    ) -> [__m512i; T] {
+        if !VNNI && quants.max != 0 {
+            return self.dots_unsigned(q, columns, a, quants);
         }
+        let mut out = [vector!(_mm512_setzero_si512()); T];
+        for (out, a) in out.iter_mut().zip(a) {
+            *out = if VNNI { self.dot_vnni(q, columns, a, quants) } else { self.dot_signed(q, columns, a) };
+        }
+        out
     }
     #[inline(always)]
     fn to_bytes(self, v: &[__m512]) -> [i8; 32] {
@@ -216,21 +223,34 @@ impl<const VNNI: bool> Simd for Avx512<VNNI> {
 impl<const VNNI: bool> Avx512<VNNI> {
     /// As on AVX2.
     #[inline(always)]
-    fn dot_unsigned(self, q: &[__m512i; 8], columns: Columns, a: &Group, quants: Quants) -> __m512i {
+    fn dots_unsigned<const T: usize>(
+        self,
+        q: &[__m512i; 8],
+        columns: Columns,
+        a: &[Group; T],
+        quants: Quants,
+    ) -> [__m512i; T] {
         let largest = 2 * 127 * quants.offset.max(quants.max - quants.offset);
         debug_assert!(4 * largest <= i32::from(i16::MAX));
-        match columns {
-            Columns::First => self.widen(self.narrow(q, 0, a, quants)),
-            Columns::Last => self.widen(self.narrow(q, 1, a, quants)),
-            Columns::All => {
-                let (first, last) = (self.narrow(q, 0, a, quants), self.narrow(q, 1, a, quants));
-                if 8 * largest <= i32::from(i16::MAX) {
-                    self.widen(vector!(_mm512_add_epi16(first, last)))
-                } else {
-                    vector!(_mm512_add_epi32(self.widen(first), self.widen(last)))
-                }
-            }
+        let fits = 8 * largest <= i32::from(i16::MAX);
+        let mut out = [vector!(_mm512_setzero_si512()); T];
+        // Half of the columns for all tokens, then the other half: so registers hold four vectors of quants and not eight.
+        for (out, a) in out.iter_mut().zip(a) {
+            let narrow = self.narrow(q, usize::from(columns == Columns::Last), a, quants);
+            *out = if fits && columns == Columns::All { narrow } else { self.widen(narrow) };
         }
+        if columns != Columns::All {
+            return out;
+        }
+        for (out, a) in out.iter_mut().zip(a) {
+            let narrow = self.narrow(q, 1, a, quants);
+            *out = if fits {
+                self.widen(vector!(_mm512_add_epi16(*out, narrow)))
+            } else {
+                vector!(_mm512_add_epi32(*out, self.widen(narrow)))
+            };
+        }
+        out
     }
 
     /// Half a group in lanes of i16.

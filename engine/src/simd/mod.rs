@@ -75,9 +75,15 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     /// `table[v]` for each byte; bytes are 0…15.
     fn lookup(self, table: &[i8; 16], v: Self::B) -> Self::B;
 
-    /// Σ (q − offset) · a over the columns of a group: byte 4l + i of `q[j]` is column 4j + i of lane l, and the
-    /// activations of the group are the same for all lanes. Exact.
-    fn dot(self, q: &[Self::B; 8], columns: Columns, a: &Group, quants: Quants) -> Self::I;
+    /// Σ (q − offset) · a over the columns of a group, for each token: byte 4l + i of `q[j]` is column 4j + i of lane l, and
+    /// the activations of a token are the same for all lanes. Exact.
+    fn dots<const T: usize>(
+        self,
+        q: &[Self::B; 8],
+        columns: Columns,
+        a: &[Group; T],
+        quants: Quants,
+    ) -> [Self::I; T];
     /// Integral values in −128…127 as bytes, in order; together there are 32.
     fn to_bytes(self, v: &[Self::F]) -> [i8; 32];
     /// To the nearest f32, ties to even.

@@ -114,12 +114,20 @@ impl Simd for Scalar {
         v.map(|b| table[usize::from(b & 15)] as u8)
     }
     #[inline(always)]
-    fn dot(self, q: &[Self::B; 8], columns: Columns, a: &Group, quants: Quants) -> Self::I {
+    fn dots<const T: usize>(
+        self,
+        q: &[Self::B; 8],
+        columns: Columns,
+        a: &[Group; T],
+        quants: Quants,
+    ) -> [Self::I; T] {
         let value = |q: u8| if quants.max == 0 { i32::from(q as i8) } else { i32::from(q) - quants.offset };
-        let mut acc = [0; LANES];
-        for (q, a4) in q[columns.fours()].iter().zip(a.fours(columns)) {
-            for (acc, q) in acc.iter_mut().zip(q.as_chunks::<4>().0) {
-                *acc += q.iter().zip(a4).map(|(&q, &a)| value(q) * i32::from(a)).sum::<i32>();
+        let mut acc = [[0; LANES]; T];
+        for (acc, a) in acc.iter_mut().zip(a) {
+            for (q, a4) in q[columns.fours()].iter().zip(a.fours(columns)) {
+                for (acc, q) in acc.iter_mut().zip(q.as_chunks::<4>().0) {
+                    *acc += q.iter().zip(a4).map(|(&q, &a)| value(q) * i32::from(a)).sum::<i32>();
+                }
             }
         }
         acc
