@@ -129,11 +129,13 @@ impl<K: Kernel> Matmul<'_, K> {
                     let n = tile_tokens(tokens - t, S::TOKENS);
                     let x = &x[t * xs_of_row + n * xs.start..t * xs_of_row + n * xs.end];
                     let out = &mut out[t * PANEL_ROWS..][..n * PANEL_ROWS];
+                    // While the first tokens are at work the next panel comes.
+                    let ahead = if t == 0 { self.panel_bytes } else { 0 };
                     match n {
-                        1 => tile::<S, K, 1>(s, panel, x, out, first),
-                        2 => tile::<S, K, 2>(s, panel, x, out, first),
-                        4 => tile::<S, K, 4>(s, panel, x, out, first),
-                        _ => tile::<S, K, 8>(s, panel, x, out, first),
+                        1 => tile::<S, K, 1>(s, panel, x, out, first, ahead),
+                        2 => tile::<S, K, 2>(s, panel, x, out, first, ahead),
+                        4 => tile::<S, K, 4>(s, panel, x, out, first, ahead),
+                        _ => tile::<S, K, 8>(s, panel, x, out, first, ahead),
                     }
                     t += n;
                 }
@@ -142,9 +144,17 @@ impl<K: Kernel> Matmul<'_, K> {
     }
 }
 
-/// Some blocks of a panel times a tile of `T` tokens, added to `out` unless they are the first.
+/// Some blocks of a panel times a tile of `T` tokens, added to `out` unless they are the first. What lies `ahead` bytes further is asked
+/// for, unless that is 0.
 #[inline(always)]
-fn tile<S: Simd, K: Kernel, const T: usize>(s: S, panel: &[u8], x: &[K::X], out: &mut [f32], first: bool) {
+fn tile<S: Simd, K: Kernel, const T: usize>(
+    s: S,
+    panel: &[u8],
+    x: &[K::X],
+    out: &mut [f32],
+    first: bool,
+    ahead: usize,
+) {
     for row in (0..PANEL_ROWS).step_by(S::LANES) {
         let mut acc = [s.splat(0.0); T];
         if !first {
@@ -153,6 +163,11 @@ fn tile<S: Simd, K: Kernel, const T: usize>(s: S, panel: &[u8], x: &[K::X], out:
             }
         }
         for (block, x) in panel.chunks(K::BYTES).zip(x.chunks(K::XS * T)) {
+            if ahead > 0 {
+                for line in (0..K::BYTES).step_by(64) {
+                    s.prefetch(block, ahead + line);
+                }
+            }
             K::block(s, block, row, x, &mut acc);
         }
         for (acc, out) in acc.into_iter().zip(out.chunks_exact_mut(PANEL_ROWS)) {

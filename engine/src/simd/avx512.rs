@@ -236,32 +236,44 @@ impl<const VNNI: bool> Avx512<VNNI> {
         let mut out = [vector!(_mm512_setzero_si512()); T];
         // Half of the columns for all tokens, then the other half: so registers hold four vectors of quants and not eight.
         for (out, a) in out.iter_mut().zip(a) {
-            let narrow = self.narrow(q, usize::from(columns == Columns::Last), a, quants);
-            *out = if fits && columns == Columns::All { narrow } else { self.widen(narrow) };
+            *out = match columns {
+                Columns::First => self.widen(self.narrow(q, 0, self.start(a.pairs[0], quants), a)),
+                Columns::Last => self.widen(self.narrow(q, 1, self.start(a.pairs[1], quants), a)),
+                Columns::All if fits => self.narrow(q, 0, self.start(a.pairs[2], quants), a),
+                Columns::All => self.widen(self.narrow(q, 0, self.start(a.pairs[0], quants), a)),
+            };
         }
         if columns != Columns::All {
             return out;
         }
         for (out, a) in out.iter_mut().zip(a) {
-            let narrow = self.narrow(q, 1, a, quants);
             *out = if fits {
-                self.widen(vector!(_mm512_add_epi16(*out, narrow)))
+                self.widen(self.narrow(q, 1, Some(*out), a))
             } else {
-                vector!(_mm512_add_epi32(*out, self.widen(narrow)))
+                let last = self.narrow(q, 1, self.start(a.pairs[1], quants), a);
+                vector!(_mm512_add_epi32(*out, self.widen(last)))
             };
         }
         out
     }
 
-    /// Half a group in lanes of i16.
+    /// What lanes of i16 start with where quants have an offset.
     #[inline(always)]
-    fn narrow(self, q: &[__m512i; 8], half: usize, a: &Group, quants: Quants) -> __m512i {
+    fn start(self, pairs: [i16; 2], quants: Quants) -> Option<__m512i> {
+        if quants.offset == 0 {
+            return None;
+        }
+        Some(vector!(scaled16(_mm512_set1_epi32(bits_of(pairs)), quants.offset)))
+    }
+
+    /// Half a group in lanes of i16, added to `start`.
+    #[inline(always)]
+    fn narrow(self, q: &[__m512i; 8], half: usize, start: Option<__m512i>, a: &Group) -> __m512i {
         let a4 = a.q.as_chunks::<4>().0;
         let j = 4 * half;
         let mut narrow = vector!(_mm512_maddubs_epi16(q[j], splat4(&a4[j])));
-        if quants.offset != 0 {
-            let start = vector!(_mm512_set1_epi32(bits_of(a.pairs[half])));
-            narrow = vector!(_mm512_add_epi16(narrow, scaled16(start, quants.offset)));
+        if let Some(start) = start {
+            narrow = vector!(_mm512_add_epi16(start, narrow));
         }
         for j in j + 1..j + 4 {
             narrow = vector!(_mm512_add_epi16(narrow, _mm512_maddubs_epi16(q[j], splat4(&a4[j]))));

@@ -11,9 +11,9 @@ pub(crate) struct Group {
     pub d: f32,
     /// d · Σ q
     pub d_sum: f32,
-    /// −8 Σ q over columns 4j and 4j + 1, and over 4j + 2 and 4j + 3; of columns 0–15 and of 16–31. What a lane of i16
-    /// starts with, so that quants need no sign (an offset of 8; others are shifted).
-    pub pairs: [[i16; 2]; 2],
+    /// −8 Σ q over columns 4j and 4j + 1, and over 4j + 2 and 4j + 3; of columns 0–15, of 16–31 and of all. What a lane of
+    /// i16 starts with, so that quants need no sign (an offset of 8; others are shifted).
+    pub pairs: [[i16; 2]; 3],
     /// −8 Σ q of columns 0–15 and of 16–31: the same for lanes of i32.
     pub halves: [i32; 2],
     /// −8 Σ q of all.
@@ -28,7 +28,7 @@ impl Group {
     }
 
     pub(crate) const ZERO: Group =
-        Group { q: [0; GROUP], d: 0.0, d_sum: 0.0, pairs: [[0; 2]; 2], halves: [0; 2], total: 0 };
+        Group { q: [0; GROUP], d: 0.0, d_sum: 0.0, pairs: [[0; 2]; 3], halves: [0; 2], total: 0 };
 
     /// With the sums that belong to `q` and `d`.
     #[inline(always)]
@@ -38,9 +38,10 @@ impl Group {
             let sum = |i: usize| quads.iter().map(|q| i16::from(q[i]) + i16::from(q[i + 1])).sum::<i16>();
             [-8 * sum(0), -8 * sum(2)]
         };
-        let pairs = [half(&q[..16]), half(&q[16..])];
-        let halves = pairs.map(|[a, b]| i32::from(a) + i32::from(b));
-        let total = halves[0] + halves[1];
+        let [first, last] = [half(&q[..16]), half(&q[16..])];
+        let pairs = [first, last, [first[0] + last[0], first[1] + last[1]]];
+        let [first, last, total] = pairs.map(|[a, b]| i32::from(a) + i32::from(b));
+        let halves = [first, last];
         Group { q, d, d_sum: d * (total / -8) as f32, pairs, halves, total }
     }
 }
