@@ -12,7 +12,7 @@ use std::ops::Range;
 use std::sync::Mutex;
 
 /// Panels that a worker reads at once when loading.
-const LOAD_PANELS: usize = 16;
+const LOAD_PANELS: usize = 8;
 
 /// A packed matrix of \[rows, cols\]; the last panel is padded with rows of zero bytes.
 pub(crate) struct Matrix {
@@ -34,16 +34,18 @@ impl Matrix {
         let mut data = Buffer::zeroed(bytes.ok_or_else(too_large)?, pages)?;
         let row_bytes = tensor.bytes as usize / rows;
         let parts: Vec<_> = data.chunks_mut(LOAD_PANELS * panel_bytes).map(Mutex::new).collect();
-        pool.for_each(parts.len(), |i| {
+        // Rows beyond the last are zero bytes: scale 0 in every format.
+        let zeros = vec![0; row_bytes];
+        let own = || vec![0; LOAD_PANELS * PANEL_ROWS * row_bytes];
+        pool.for_each(parts.len(), own, |file, i| {
             let first = i * LOAD_PANELS * PANEL_ROWS;
             let n = (LOAD_PANELS * PANEL_ROWS).min(rows - first);
-            // Rows beyond the last are zero bytes: scale 0 in every format.
-            let mut file = vec![0; n.next_multiple_of(PANEL_ROWS) * row_bytes];
-            gguf.read_exact_at(tensor, (first * row_bytes) as u64, &mut file[..n * row_bytes])?;
+            let file = &mut file[..n * row_bytes];
+            gguf.read_exact_at(tensor, (first * row_bytes) as u64, file)?;
             let mut part = parts[i].lock().expect("each part has one worker");
+            let row = |l| if l < n { &file[l * row_bytes..][..row_bytes] } else { &zeros[..] };
             for (p, out) in part.chunks_exact_mut(panel_bytes).enumerate() {
-                let row = |l| &file[(p * PANEL_ROWS + l) * row_bytes..][..row_bytes];
-                format.packing.pack(std::array::from_fn(row), out);
+                format.packing.pack(std::array::from_fn(|l| row(p * PANEL_ROWS + l)), out);
             }
             Ok(())
         })?;

@@ -76,12 +76,18 @@ impl Pool {
         Ok(())
     }
 
-    /// Runs `task` for every index below `n`, as the workers become free.
-    pub(crate) fn for_each(&self, n: usize, task: impl Fn(usize) -> Result<()> + Sync) -> Result<()> {
+    /// Runs `task` for every index below `n`, as the workers become free; each brings something of its `own`.
+    pub(crate) fn for_each<T>(
+        &self,
+        n: usize,
+        own: impl Fn() -> T + Sync,
+        task: impl Fn(&mut T, usize) -> Result<()> + Sync,
+    ) -> Result<()> {
         let failed = Mutex::new(None);
         self.run(self.threads, |worker| {
+            let mut own = own();
             for share in worker.chunks(n, 1..=1) {
-                if let Err(e) = task(share.range().start) {
+                if let Err(e) = task(&mut own, share.range().start) {
                     failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(e);
                 }
             }

@@ -3,7 +3,7 @@
 
 use super::field::{Field, get_f16, put_f16};
 use super::fit::{extreme, inverse};
-use super::pack::{self, PANEL_ROWS, Packed};
+use super::pack::{self, Packed};
 use super::{Format, Integer};
 use crate::simd::Simd;
 
@@ -34,9 +34,9 @@ impl Packed for Iq4Nl {
     const HALVES: bool = false;
     const HAS_MIN: bool = false;
 
-    fn pack(rows: [&[u8]; PANEL_ROWS], out: &mut [u8]) {
-        pack::pack_f16(rows, 0, out);
-        pack::pack_nibbles(|row, column| QUANTS.get4(rows[row], column), &mut out[32..]);
+    fn pack(block: &[u8], row: usize, out: &mut [u8]) {
+        pack::pack_f16(block, 0, row, out);
+        pack::pack_nibbles(row, |column| QUANTS.get4(block, column), &mut out[32..]);
     }
     #[inline(always)]
     fn quants<S: Simd>(s: S, block: &[u8], _group: usize, row: usize) -> [S::B; 8] {

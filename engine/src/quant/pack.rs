@@ -31,8 +31,8 @@ pub(crate) trait Packed: Send + Sync + 'static {
     /// Whether there is a min.
     const HAS_MIN: bool;
 
-    /// Interleaves one block of each row (`rows[l]` has `FILE_BYTES` bytes) into `out` (`PACKED_BYTES`).
-    fn pack(rows: [&[u8]; PANEL_ROWS], out: &mut [u8]);
+    /// Puts the block of a row (`FILE_BYTES`) into its place in a packed block (`PACKED_BYTES`).
+    fn pack(block: &[u8], row: usize, out: &mut [u8]);
     /// The quants of a group of a packed block.
     fn quants<S: Simd>(s: S, block: &[u8], group: usize, row: usize) -> [S::B; 8];
     /// Scale of columns 0–15 and 16–31 of each row; equal unless [`Packed::HALVES`].
@@ -43,36 +43,26 @@ pub(crate) trait Packed: Send + Sync + 'static {
     }
 }
 
-/// Copies the two bytes at `at` of each row to `out`: f16 side by side.
-pub(crate) fn pack_f16(rows: [&[u8]; PANEL_ROWS], at: usize, out: &mut [u8]) {
-    for (row, out) in rows.iter().zip(out.chunks_exact_mut(2)) {
-        out.copy_from_slice(&row[at..at + 2]);
-    }
-}
-
-/// Writes a value of each row at its place: `out[l]` is `value(rows[l])`.
-pub(crate) fn pack_bytes(rows: [&[u8]; PANEL_ROWS], value: impl Fn(&[u8]) -> u8, out: &mut [u8]) {
-    for (row, out) in rows.iter().zip(out) {
-        *out = value(row);
-    }
-}
-
-/// Writes `W` bits of each quant of a group, 64 · `W` bytes: vector j is in bytes 64 (j mod W)…, from bit W ⌊j / W⌋.
-/// `four(row, column)` are the quants of four columns, each below 2^W, the first in the lowest byte.
+/// Copies the two bytes at `at` of a row's block to their place: f16 side by side.
 #[inline(always)]
-pub(crate) fn pack_plane<const W: usize>(four: impl Fn(usize, usize) -> u32, out: &mut [u8]) {
-    for (k, out) in out.chunks_exact_mut(4 * PANEL_ROWS).take(W).enumerate() {
-        for (row, out) in out.as_chunks_mut::<4>().0.iter_mut().enumerate() {
-            let word = (0..8 / W).fold(0, |word, n| word | four(row, 4 * k + 4 * W * n) << (W * n));
-            *out = word.to_le_bytes();
-        }
+pub(crate) fn pack_f16(block: &[u8], at: usize, row: usize, out: &mut [u8]) {
+    out[2 * row..2 * row + 2].copy_from_slice(&block[at..at + 2]);
+}
+
+/// Writes `W` bits of each quant of a row's group, which has 64 · `W` bytes: vector j is in bytes 64 (j mod W)…, from bit W ⌊j / W⌋.
+/// `four(column)` are the quants of four columns, each below 2^W, the first in the lowest byte.
+#[inline(always)]
+pub(crate) fn pack_plane<const W: usize>(row: usize, four: impl Fn(usize) -> u32, out: &mut [u8]) {
+    for (k, out) in out.as_chunks_mut::<{ 4 * PANEL_ROWS }>().0.iter_mut().take(W).enumerate() {
+        let word = (0..8 / W).fold(0, |word, n| word | four(4 * k + 4 * W * n) << (W * n));
+        out.as_chunks_mut::<4>().0[row] = word.to_le_bytes();
     }
 }
 
-/// Writes the quants of a group as nibbles, 256 bytes: vectors 0–3 low, 4–7 high.
+/// Writes the quants of a row's group as nibbles, 256 bytes: vectors 0–3 low, 4–7 high.
 #[inline(always)]
-pub(crate) fn pack_nibbles(four: impl Fn(usize, usize) -> u32, out: &mut [u8]) {
-    pack_plane::<4>(four, out);
+pub(crate) fn pack_nibbles(row: usize, four: impl Fn(usize) -> u32, out: &mut [u8]) {
+    pack_plane::<4>(row, four, out);
 }
 
 /// The quants of a row's half of vector `j` of a plane at `at`.

@@ -31,8 +31,11 @@ impl<F: Packed> Packing for Integer<F> {
         true
     }
     fn pack(&self, rows: [&[u8]; PANEL_ROWS], out: &mut [u8]) {
-        for (b, out) in out.chunks_exact_mut(F::PACKED_BYTES).enumerate() {
-            F::pack(rows.map(|row| &row[b * F::FILE_BYTES..][..F::FILE_BYTES]), out);
+        for (l, row) in rows.iter().enumerate() {
+            let blocks = row.chunks_exact(F::FILE_BYTES);
+            for (block, out) in blocks.zip(out.chunks_exact_mut(F::PACKED_BYTES)) {
+                F::pack(block, l, out);
+            }
         }
     }
     fn matmul(&self, level: Level, panels: &[u8], input: Input<'_>, out: &mut [f32]) {

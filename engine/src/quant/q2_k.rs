@@ -3,7 +3,7 @@
 
 use super::field::{Field, get_f16, put_f16};
 use super::fit::{affine, largest};
-use super::pack::{self, PANEL_ROWS, Packed};
+use super::pack::{self, Packed};
 use super::{Format, Integer};
 use crate::simd::Simd;
 
@@ -35,14 +35,14 @@ impl Packed for Q2K {
     const HALVES: bool = true;
     const HAS_MIN: bool = true;
 
-    fn pack(rows: [&[u8]; PANEL_ROWS], out: &mut [u8]) {
-        pack::pack_f16(rows, D, out);
-        pack::pack_f16(rows, DMIN, &mut out[32..]);
+    fn pack(block: &[u8], row: usize, out: &mut [u8]) {
+        pack::pack_f16(block, D, row, out);
+        pack::pack_f16(block, DMIN, row, &mut out[32..]);
         for (i, out) in out[64..320].chunks_exact_mut(16).enumerate() {
-            pack::pack_bytes(rows, |row| row[i], out);
+            out[row] = block[i];
         }
         for (group, out) in out[320..].chunks_exact_mut(128).enumerate() {
-            pack::pack_plane::<2>(|row, column| QUANTS.get4(rows[row], 32 * group + column), out);
+            pack::pack_plane::<2>(row, |column| QUANTS.get4(block, 32 * group + column), out);
         }
     }
     #[inline(always)]

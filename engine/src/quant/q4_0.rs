@@ -2,7 +2,7 @@
 //! Value: d · (q − 8).
 
 use super::field::Field;
-use super::pack::{self, PANEL_ROWS, Packed};
+use super::pack::{self, Packed};
 use super::{Format, Integer};
 use crate::simd::Simd;
 use half::f16;
@@ -31,9 +31,9 @@ impl Packed for Q4_0 {
     const HALVES: bool = false;
     const HAS_MIN: bool = false;
 
-    fn pack(rows: [&[u8]; PANEL_ROWS], out: &mut [u8]) {
-        pack::pack_f16(rows, 0, out);
-        pack::pack_nibbles(|row, column| QUANTS.get4(rows[row], column), &mut out[32..]);
+    fn pack(block: &[u8], row: usize, out: &mut [u8]) {
+        pack::pack_f16(block, 0, row, out);
+        pack::pack_nibbles(row, |column| QUANTS.get4(block, column), &mut out[32..]);
     }
     #[inline(always)]
     fn quants<S: Simd>(s: S, block: &[u8], _group: usize, row: usize) -> [S::B; 8] {

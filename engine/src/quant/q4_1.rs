@@ -2,7 +2,7 @@
 
 use super::field::{Field, get_f16, put_f16};
 use super::fit::{Line, range};
-use super::pack::{self, PANEL_ROWS, Packed};
+use super::pack::{self, Packed};
 use super::{Format, Integer};
 use crate::simd::Simd;
 
@@ -30,10 +30,10 @@ impl Packed for Q4_1 {
     const HALVES: bool = false;
     const HAS_MIN: bool = true;
 
-    fn pack(rows: [&[u8]; PANEL_ROWS], out: &mut [u8]) {
-        pack::pack_f16(rows, 0, out);
-        pack::pack_f16(rows, 2, &mut out[32..]);
-        pack::pack_nibbles(|row, column| QUANTS.get4(rows[row], column), &mut out[64..]);
+    fn pack(block: &[u8], row: usize, out: &mut [u8]) {
+        pack::pack_f16(block, 0, row, out);
+        pack::pack_f16(block, 2, row, &mut out[32..]);
+        pack::pack_nibbles(row, |column| QUANTS.get4(block, column), &mut out[64..]);
     }
     #[inline(always)]
     fn quants<S: Simd>(s: S, block: &[u8], _group: usize, row: usize) -> [S::B; 8] {

@@ -3,7 +3,7 @@
 
 use super::field::{Field, get_f16, get_scale_min, put_f16, put_scale_min};
 use super::fit::{affine, largest};
-use super::pack::{self, PANEL_ROWS, Packed};
+use super::pack::{self, Packed};
 use super::{Format, Integer};
 use crate::simd::Simd;
 
@@ -33,16 +33,17 @@ impl Packed for Q5K {
     const HALVES: bool = false;
     const HAS_MIN: bool = true;
 
-    fn pack(rows: [&[u8]; PANEL_ROWS], out: &mut [u8]) {
-        pack::pack_f16(rows, 0, out);
-        pack::pack_f16(rows, 2, &mut out[32..]);
+    fn pack(block: &[u8], row: usize, out: &mut [u8]) {
+        pack::pack_f16(block, 0, row, out);
+        pack::pack_f16(block, 2, row, &mut out[32..]);
         for i in 0..8 {
-            pack::pack_bytes(rows, |row| get_scale_min(&row[4..16], i).0, &mut out[64 + 16 * i..]);
-            pack::pack_bytes(rows, |row| get_scale_min(&row[4..16], i).1, &mut out[192 + 16 * i..]);
+            let (scale, min) = get_scale_min(&block[4..16], i);
+            out[64 + 16 * i + row] = scale;
+            out[192 + 16 * i + row] = min;
         }
         for (group, out) in out[320..].chunks_exact_mut(320).enumerate() {
-            pack::pack_nibbles(|row, column| LOW.get4(rows[row], 32 * group + column), out);
-            pack::pack_plane::<1>(|row, column| HIGH.get4(rows[row], 32 * group + column), &mut out[256..]);
+            pack::pack_nibbles(row, |column| LOW.get4(block, 32 * group + column), out);
+            pack::pack_plane::<1>(row, |column| HIGH.get4(block, 32 * group + column), &mut out[256..]);
         }
     }
     #[inline(always)]

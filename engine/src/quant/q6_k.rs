@@ -3,7 +3,7 @@
 
 use super::field::{Field, get_f16, put_f16};
 use super::fit::{extreme, inverse, nearest, symmetric};
-use super::pack::{self, PANEL_ROWS, Packed};
+use super::pack::{self, Packed};
 use super::{Format, Integer};
 use crate::simd::Simd;
 
@@ -35,14 +35,14 @@ impl Packed for Q6K {
     const HALVES: bool = true;
     const HAS_MIN: bool = false;
 
-    fn pack(rows: [&[u8]; PANEL_ROWS], out: &mut [u8]) {
-        pack::pack_f16(rows, D, out);
+    fn pack(block: &[u8], row: usize, out: &mut [u8]) {
+        pack::pack_f16(block, D, row, out);
         for (i, out) in out[32..288].chunks_exact_mut(16).enumerate() {
-            pack::pack_bytes(rows, |row| row[SCALES + i], out);
+            out[row] = block[SCALES + i];
         }
         for (group, out) in out[288..].chunks_exact_mut(384).enumerate() {
-            pack::pack_nibbles(|row, column| LOW.get4(rows[row], 32 * group + column), out);
-            pack::pack_plane::<2>(|row, column| HIGH.get4(rows[row], 32 * group + column), &mut out[256..]);
+            pack::pack_nibbles(row, |column| LOW.get4(block, 32 * group + column), out);
+            pack::pack_plane::<2>(row, |column| HIGH.get4(block, 32 * group + column), &mut out[256..]);
         }
     }
     #[inline(always)]
