@@ -10,9 +10,11 @@ use crate::simd::{Group, Level};
 use std::ops::{Range, RangeInclusive};
 use std::sync::Mutex;
 
-/// Panels in a chunk of work for many tokens, and the most for one.
+/// Most panels in a chunk of work, and fewest that the most may be, with many tokens.
+const CHUNK: usize = 64;
 const CHUNK_MANY: usize = 4;
-const CHUNK_ONE: usize = 64;
+/// Panels times tokens that a chunk may have beyond that.
+const CHUNK_TOKENS: usize = 512;
 
 /// Whose logits are wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,7 +72,7 @@ pub(crate) struct Own {
 impl Own {
     /// `cols`: the widest input.
     pub(crate) fn new(cols: usize, batch: usize) -> Self {
-        let tile = vec![0.0; PANEL_ROWS * CHUNK_ONE.max(CHUNK_MANY * batch)];
+        let tile = vec![0.0; PANEL_ROWS * CHUNK_TOKENS.max(CHUNK_MANY * batch)];
         Self {
             floats: vec![0.0; cols],
             groups: vec![Group::ZERO; cols / GROUP],
@@ -84,7 +86,10 @@ impl Own {
 
 /// Panels to hand out at once: the least and the most. Decode walks two at a time.
 pub(crate) fn chunk(tokens: usize) -> RangeInclusive<usize> {
-    if tokens == 1 { 2..=CHUNK_ONE } else { 1..=CHUNK_MANY }
+    match tokens {
+        1 => 2..=CHUNK,
+        _ => 1..=(CHUNK_TOKENS / tokens).clamp(CHUNK_MANY, CHUNK),
+    }
 }
 
 /// RMSNorm with its weight and epsilon.

@@ -42,8 +42,16 @@ pub(crate) trait Kernel {
 
     /// All activations, \[tokens, XS of a row\] in tiles.
     fn activations<'a>(input: &Input<'a>) -> &'a [Self::X];
-    /// Adds the products of a block of the rows from `row` on with those of a tile of `T` tokens.
-    fn block<S: Simd, const T: usize>(s: S, block: &[u8], row: usize, x: &[Self::X], acc: &mut [S::F; T]);
+    /// Adds the products of a block of the rows from `row` on with those of a tile of `T` tokens. What lies `ahead` bytes
+    /// further is asked for on the way, unless that is 0.
+    fn block<S: Simd, const T: usize>(
+        s: S,
+        block: &[u8],
+        row: usize,
+        x: &[Self::X],
+        ahead: usize,
+        acc: &mut [S::F; T],
+    );
 }
 
 /// Panels times activations.
@@ -94,11 +102,8 @@ fn decode<S: Simd, K: Kernel, const P: usize>(
         let bytes = i * K::BYTES..((i + 1) * K::BYTES).min(panels[0].len());
         for p in 0..P {
             let block = &panels[p][bytes.clone()];
-            for line in (0..K::BYTES).step_by(64) {
-                s.prefetch_once(block, line + AHEAD);
-            }
             for (half, acc) in acc[p].iter_mut().take(PANEL_ROWS / S::LANES).enumerate() {
-                K::block(s, block, half * S::LANES, x, acc);
+                K::block(s, block, half * S::LANES, x, if half == 0 { AHEAD } else { 0 }, acc);
             }
         }
     }
@@ -163,15 +168,25 @@ fn tile<S: Simd, K: Kernel, const T: usize>(
             }
         }
         for (block, x) in panel.chunks(K::BYTES).zip(x.chunks(K::XS * T)) {
-            if ahead > 0 {
-                for line in (0..K::BYTES).step_by(64) {
-                    s.prefetch(block, ahead + line);
-                }
-            }
-            K::block(s, block, row, x, &mut acc);
+            K::block(s, block, row, x, ahead, &mut acc);
         }
         for (acc, out) in acc.into_iter().zip(out.chunks_exact_mut(PANEL_ROWS)) {
             s.store(acc, &mut out[row..]);
+        }
+    }
+}
+
+/// Asks for the lines of `len` bytes `ahead` bytes after `at`, unless that is 0. Decode uses a weight once, prefill for many tokens.
+#[inline(always)]
+fn prefetch<S: Simd, const T: usize>(s: S, block: &[u8], at: usize, len: usize, ahead: usize) {
+    if ahead == 0 {
+        return;
+    }
+    for line in (at..at + len).step_by(64) {
+        if T == 1 {
+            s.prefetch_once(block, line + ahead);
+        } else {
+            s.prefetch(block, line + ahead);
         }
     }
 }
@@ -189,9 +204,18 @@ impl<F: Packed> Kernel for Integers<F> {
         &input.groups[..input.tokens * input.cols / GROUP]
     }
     #[inline(always)]
-    fn block<S: Simd, const T: usize>(s: S, block: &[u8], row: usize, x: &[Group], acc: &mut [S::F; T]) {
+    fn block<S: Simd, const T: usize>(
+        s: S,
+        block: &[u8],
+        row: usize,
+        x: &[Group],
+        ahead: usize,
+        acc: &mut [S::F; T],
+    ) {
         let block = &block[..F::PACKED_BYTES];
         for (group, x) in x.as_chunks::<T>().0.iter().take(F::BLOCK_LEN / GROUP).enumerate() {
+            let share = F::PACKED_BYTES * GROUP / F::BLOCK_LEN;
+            prefetch::<S, T>(s, block, group * share, share, ahead);
             integer_group::<S, F, T>(s, block, group, row, x, acc);
         }
     }
@@ -251,8 +275,16 @@ impl<F: PackedFloat> Kernel for Floats<F> {
         &input.floats[..input.tokens * input.cols]
     }
     #[inline(always)]
-    fn block<S: Simd, const T: usize>(s: S, block: &[u8], row: usize, x: &[f32], acc: &mut [S::F; T]) {
+    fn block<S: Simd, const T: usize>(
+        s: S,
+        block: &[u8],
+        row: usize,
+        x: &[f32],
+        ahead: usize,
+        acc: &mut [S::F; T],
+    ) {
         for (column, x) in block.chunks_exact(F::BYTES * PANEL_ROWS).zip(x.as_chunks::<T>().0) {
+            prefetch::<S, T>(s, column, 0, F::BYTES * PANEL_ROWS, ahead);
             let w = F::load(s, &column[row * F::BYTES..]);
             for (acc, x) in acc.iter_mut().zip(x) {
                 *acc = s.mul_add(w, s.splat(*x), *acc);
