@@ -158,6 +158,7 @@ impl Session {
     fn pass(&mut self, ids: &[u32], logits: Logits) -> Result<()> {
         let model = &self.model;
         let mut pass = Pass {
+            gguf: &model.gguf,
             pool: &model.pool,
             threads: self.threads,
             level: model.level,

@@ -1,7 +1,7 @@
 //! Weights in memory: packed matrices, plain vectors, and rows that stay in the file.
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::gguf::{Gguf, Mapping, Tensor};
+use crate::gguf::{Gguf, Tensor};
 use crate::kernels::matmul::Input;
 use crate::memory::{Buffer, Pages};
 use crate::pool::Pool;
@@ -115,23 +115,29 @@ impl Stack {
     }
 }
 
-/// The embedding table, \[vocabulary, width\]: it stays in the file, one row is read for each token.
+/// The embedding table, \[vocabulary, width\]: it stays in the file, one row is read for each token. By a positioned read, not
+/// a mapping: that would bring fifteen neighbours of each page touched into the resident set, soon all of the table.
 pub(crate) struct Embedding {
-    mapping: Mapping,
-    format: &'static Format,
+    tensor: Tensor,
 }
 
 impl Embedding {
-    pub(crate) fn open(gguf: &Gguf, tensor: &Tensor) -> Result<Self> {
-        Ok(Self { mapping: gguf.map(tensor)?, format: tensor.format })
+    pub(crate) fn new(tensor: &Tensor) -> Self {
+        Self { tensor: tensor.clone() }
     }
 
-    /// Decodes the row of token `id` into `out`.
+    /// Bytes of a row.
+    pub(crate) fn row_bytes(&self) -> usize {
+        (self.tensor.bytes / self.tensor.rows()) as usize
+    }
+
+    /// Decodes the row of token `id` into `out`; `bytes` is space for a row.
     ///
     /// # Errors
     /// If the file was truncated since it was opened.
-    pub(crate) fn row(&self, id: u32, out: &mut [f32]) -> Result<()> {
-        (self.format.decode)(self.mapping.row(u64::from(id))?, out);
+    pub(crate) fn row(&self, gguf: &Gguf, id: u32, bytes: &mut [u8], out: &mut [f32]) -> Result<()> {
+        gguf.read_exact_at(&self.tensor, u64::from(id) * bytes.len() as u64, bytes)?;
+        (self.tensor.format.decode)(bytes, out);
         Ok(())
     }
 }

@@ -200,6 +200,7 @@ impl Network for Llama {
         let cols = width.max(n_heads * head_dim).max(ffn_width);
         let qkv = self.layers.first().map_or(0, |l| l.qkv.n_panels()) * PANEL_ROWS;
         Scratch {
+            row: vec![0; self.embedding.row_bytes()],
             x: vec![0.0; batch * width.next_multiple_of(PANEL_ROWS)],
             floats: vec![0.0; batch * cols],
             groups: vec![Group::ZERO; batch * (cols / GROUP)],
@@ -215,9 +216,10 @@ impl Network for Llama {
     fn forward(&self, pass: &mut Pass<'_>) -> Result<()> {
         let (tokens, width) = (pass.ids.len(), self.config.width);
         let stride = width.next_multiple_of(PANEL_ROWS);
-        let Scratch { x, floats, groups, qkv, attention, hidden, logits, angles, own } = pass.scratch;
+        let Scratch { row: file_row, x, floats, groups, qkv, attention, hidden, logits, angles, own } =
+            pass.scratch;
         for (&id, row) in pass.ids.iter().zip(x.chunks_exact_mut(stride)) {
-            self.embedding.row(id, &mut row[..width])?;
+            self.embedding.row(pass.gguf, id, file_row, &mut row[..width])?;
         }
         angles.clear();
         (0..tokens).for_each(|t| self.rope.angles(pass.position + t, angles));

@@ -105,7 +105,6 @@ impl<'a> Loader<'a> {
 
     /// An embedding table of \[n_vocab, width\], left in the file.
     pub(crate) fn embedding(&self, name: &str, n_vocab: usize, width: usize) -> Result<Embedding> {
-        let tensor = self.tensor(name, &[width, n_vocab])?;
-        Embedding::open(self.gguf, tensor).map_err(|e| self.at(tensor, e))
+        Ok(Embedding::new(self.tensor(name, &[width, n_vocab])?))
     }
 }

@@ -1,5 +1,6 @@
 //! What a forward pass works on, and the steps that architectures share.
 
+use crate::gguf::Gguf;
 use crate::kernels::act::{self, Place};
 use crate::kernels::matmul::{Input, tile_tokens};
 use crate::kernels::{attention, norm};
@@ -29,6 +30,7 @@ pub(crate) enum Logits {
 
 /// Some consecutive tokens on their way through the network.
 pub(crate) struct Pass<'a> {
+    pub gguf: &'a Gguf,
     pub pool: &'a Pool,
     pub threads: usize,
     pub level: Level,
@@ -42,6 +44,8 @@ pub(crate) struct Pass<'a> {
 
 /// Space for a pass, allocated once for a session.
 pub(crate) struct Scratch {
+    /// A row of the embedding table as the file has it.
+    pub row: Vec<u8>,
     /// Residual stream, \[batch, width\].
     pub x: Vec<f32>,
     /// Normed or plain input of a matrix, \[batch, cols\], and the same quantized.
