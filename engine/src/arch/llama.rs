@@ -8,7 +8,7 @@ use crate::kernels::attention::{self, Cache, Queries};
 use crate::kernels::rope::{Pairs, Rope, Scaling};
 use crate::kernels::swiglu::swiglu;
 use crate::kv::KvCache;
-use crate::pool::{Shared, Worker};
+use crate::pool::{Shared, Sizes, Worker};
 use crate::quant::pack::{GROUP, PANEL_ROWS};
 use crate::simd::{Group, Level, MAX_LANES};
 use crate::tensor::{Embedding, Matrix, Stack};
@@ -318,7 +318,7 @@ impl Run<'_> {
     fn attention(&self, worker: &Worker<'_>, own: &mut Own, layer_idx: usize) {
         let n_kv_heads = self.model.config.n_kv_heads;
         if self.tokens == 1 {
-            for share in worker.chunks(n_kv_heads, 1..=1) {
+            for share in worker.chunks(n_kv_heads, Sizes::ONE) {
                 let head = share.range().start;
                 let at = layer_idx * self.layer_len + head * self.head_len;
                 let keys = self.keys.claim(&share, at..at + self.head_len);
@@ -329,7 +329,7 @@ impl Run<'_> {
             }
             return;
         }
-        for share in worker.chunks(n_kv_heads, 1..=1) {
+        for share in worker.chunks(n_kv_heads, Sizes::ONE) {
             let head = share.range().start;
             let at = layer_idx * self.layer_len + head * self.head_len;
             let keys = self.keys.claim(&share, at..at + self.head_len);
@@ -338,7 +338,7 @@ impl Run<'_> {
         }
         worker.barrier();
         let blocks = self.tokens.div_ceil(ATTENTION_TOKENS);
-        for share in worker.chunks(n_kv_heads * blocks, 1..=1) {
+        for share in worker.chunks(n_kv_heads * blocks, Sizes::ONE) {
             // The last tokens see most: they go first, so that no long task is left for the end.
             let task = share.range().start;
             let (head, block) = (task % n_kv_heads, blocks - 1 - task / n_kv_heads);

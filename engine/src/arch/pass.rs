@@ -5,14 +5,14 @@ use crate::kernels::act::{self, Place};
 use crate::kernels::matmul::{Input, tile_tokens};
 use crate::kernels::{attention, norm};
 use crate::kv::KvCache;
-use crate::pool::{Pool, Shared, Worker};
+use crate::pool::{Pool, Shared, Sizes, Worker};
 use crate::quant::pack::{GROUP, PANEL_ROWS};
 use crate::simd::{Group, Level};
-use std::ops::{Range, RangeInclusive};
+use std::ops::Range;
 use std::sync::Mutex;
 
 /// Most panels in a chunk of work, and fewest that the most may be, with many tokens.
-const CHUNK: usize = 64;
+const CHUNK: usize = 256;
 const CHUNK_MANY: usize = 4;
 /// Panels times tokens that a chunk may have beyond that.
 const CHUNK_TOKENS: usize = 512;
@@ -76,7 +76,7 @@ pub(crate) struct Own {
 impl Own {
     /// `cols`: the widest input.
     pub(crate) fn new(cols: usize, batch: usize) -> Self {
-        let tile = vec![0.0; PANEL_ROWS * CHUNK_TOKENS.max(CHUNK_MANY * batch)];
+        let tile = vec![0.0; PANEL_ROWS * CHUNK.max(CHUNK_TOKENS).max(CHUNK_MANY * batch)];
         Self {
             floats: vec![0.0; cols],
             groups: vec![Group::ZERO; cols / GROUP],
@@ -88,11 +88,11 @@ impl Own {
     }
 }
 
-/// Panels to hand out at once: the least and the most. Decode walks two at a time.
-pub(crate) fn chunk(tokens: usize) -> RangeInclusive<usize> {
+/// Panels to hand out at once. Decode walks two at a time, and every chunk begins with lines that nobody has asked for: few large ones.
+pub(crate) fn chunk(tokens: usize) -> Sizes {
     match tokens {
-        1 => 2..=CHUNK,
-        _ => 1..=(CHUNK_TOKENS / tokens).clamp(CHUNK_MANY, CHUNK),
+        1 => Sizes { least: 4, most: CHUNK, parts: 1 },
+        _ => Sizes { least: 1, most: (CHUNK_TOKENS / tokens).clamp(CHUNK_MANY, CHUNK), parts: 2 },
     }
 }
 

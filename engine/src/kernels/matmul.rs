@@ -24,9 +24,9 @@ pub(crate) struct Input<'a> {
     pub tokens: usize,
 }
 
-/// Tokens of the next tile where `left` tokens are left, of which the level takes at most `most`: a power of two.
+/// Tokens of the next tile where `left` tokens are left, of which the level takes at most `most`.
 pub(crate) fn tile_tokens(left: usize, most: usize) -> usize {
-    1 << left.min(most).ilog2()
+    left.min(most)
 }
 
 /// How a kind of format multiplies.
@@ -139,7 +139,11 @@ impl<K: Kernel> Matmul<'_, K> {
                     match n {
                         1 => tile::<S, K, 1>(s, panel, x, out, first, ahead),
                         2 => tile::<S, K, 2>(s, panel, x, out, first, ahead),
+                        3 => tile::<S, K, 3>(s, panel, x, out, first, ahead),
                         4 => tile::<S, K, 4>(s, panel, x, out, first, ahead),
+                        5 => tile::<S, K, 5>(s, panel, x, out, first, ahead),
+                        6 => tile::<S, K, 6>(s, panel, x, out, first, ahead),
+                        7 => tile::<S, K, 7>(s, panel, x, out, first, ahead),
                         _ => tile::<S, K, 8>(s, panel, x, out, first, ahead),
                     }
                     t += n;

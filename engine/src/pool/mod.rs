@@ -11,7 +11,7 @@ pub(crate) use shared::Shared;
 use crate::error::{Error, ErrorKind, Result};
 use desk::Desk;
 use std::cell::Cell;
-use std::ops::{Range, RangeInclusive};
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -86,7 +86,7 @@ impl Pool {
         let failed = Mutex::new(None);
         self.run(self.threads, |worker| {
             let mut own = own();
-            for share in worker.chunks(n, 1..=1) {
+            for share in worker.chunks(n, Sizes::ONE) {
                 if let Err(e) = task(&mut own, share.range().start) {
                     failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(e);
                 }
@@ -164,6 +164,21 @@ pub(crate) struct Worker<'a> {
     next: Cell<usize>,
 }
 
+/// How large the shares of [`Worker::chunks`] are.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sizes {
+    /// The least, of which all but the last are multiples.
+    pub least: usize,
+    pub most: usize,
+    /// Into how many parts a worker's fair share of what is left is cut.
+    pub parts: usize,
+}
+
+impl Sizes {
+    /// One index at a time.
+    pub(crate) const ONE: Sizes = Sizes { least: 1, most: 1, parts: 1 };
+}
+
 /// Indices that belong to one worker until the next barrier.
 pub(crate) struct Share(Range<usize>);
 
@@ -217,14 +232,13 @@ impl Worker<'_> {
 
     /// Shares of the indices below `total`, handed out until none is left: large ones first, so that few are needed, then smaller
     /// ones, so that a worker whose processor was taken away does not keep the others waiting (guided self-scheduling,
-    /// Polychronopoulos and Kuck 1987). `sizes`: the least, of which all but the last are multiples, and the most.
-    /// One such operation between barriers.
-    pub(crate) fn chunks(&self, total: usize, sizes: RangeInclusive<usize>) -> impl Iterator<Item = Share> {
+    /// Polychronopoulos and Kuck 1987). One such operation between barriers.
+    pub(crate) fn chunks(&self, total: usize, sizes: Sizes) -> impl Iterator<Item = Share> {
         debug_assert_eq!(self.next.get(), 0, "two operations need a barrier between them");
-        let (least, most) = sizes.into_inner();
+        let Sizes { least, most, parts } = sizes;
         let size = move |left: usize| match self.n {
             1 => most,
-            n => (left / (2 * n)).next_multiple_of(least).clamp(least, most),
+            n => (left / (parts * n)).next_multiple_of(least).clamp(least, most),
         };
         std::iter::from_fn(move || {
             let next = &self.team.next.0;
@@ -254,7 +268,7 @@ mod tests {
             let (once, sums) = (Shared::new(&mut once), Shared::new(&mut sums));
             pool.run(threads, |w| {
                 for _ in 0..20 {
-                    for share in w.chunks(1000, 3..=70) {
+                    for share in w.chunks(1000, Sizes { least: 3, most: 70, parts: 2 }) {
                         once.claim(&share, share.range()).iter_mut().for_each(|x| *x += 1);
                     }
                     w.barrier();
