@@ -8,6 +8,7 @@ pub mod units;
 pub mod redact;
 pub mod cache;
 pub mod machine;
+pub mod conditions;
 pub mod scenario;
 pub mod schema;
 pub mod model;

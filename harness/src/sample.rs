@@ -1,11 +1,18 @@
 //! What one launch of one framework yielded: the line that a bundle keeps, and the metrics computed from it.
 
+mod cpu;
+mod forced;
+
+pub use cpu::CpuUse;
+pub use forced::Forced;
+
+use crate::conditions::Conditions;
 use crate::protocol::WeightsClass;
 use crate::units::{ns_to_ms, ns_to_s};
 use serde::{Deserialize, Serialize};
 
 /// Schema of [`LaunchRecord`]; readers accept every older one.
-pub const SAMPLE_SCHEMA: u32 = 1;
+pub const SAMPLE_SCHEMA: u32 = 2;
 
 /// One line of `samples.jsonl`: a launch, successful or not.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -32,6 +39,9 @@ pub struct LaunchRecord {
     pub wall_ns: u64,
     /// The command line, as started.
     pub argv: Vec<String>,
+    /// How the machine was before and while it ran.
+    #[serde(default)]
+    pub conditions: Conditions,
     /// What came of it.
     pub outcome: Outcome,
 }
@@ -106,12 +116,18 @@ pub struct Measured {
     pub requests: Vec<RequestSample>,
     /// Memory.
     pub memory: Memory,
+    /// Processor time, threads and affinity.
+    #[serde(default)]
+    pub cpu: CpuUse,
     /// Every gate, with what was seen.
     pub gates: Vec<Gate>,
     /// Figures that the framework gave of itself (tok/s by its own clock, …), for the cross-check.
     pub reported: Vec<Reported>,
     /// The greedy continuation of the verification prompt, where it was asked for.
     pub verify_token_ids: Option<Vec<u32>>,
+    /// The next-token distributions along a given text, where they were asked for and can be had.
+    #[serde(default)]
+    pub forced: Option<Forced>,
 }
 
 /// The first request after the launch.

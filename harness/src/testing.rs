@@ -145,6 +145,8 @@ pub(crate) fn measured(planned: &PlannedLaunch, speed: Speed, workload: &Workloa
         gates: vec![gate("nothing_cached", "0 cached"), gate("right_output", "the reference's 32 tokens")],
         reported: vec![Reported { name: "decode_tok_s".to_owned(), values: vec![decode * 1.01] }],
         verify_token_ids: None,
+        cpu: Default::default(),
+        forced: None,
     };
     record(planned, Outcome::Measured(Box::new(measured)))
 }
@@ -176,6 +178,7 @@ fn record(planned: &PlannedLaunch, outcome: Outcome) -> LaunchRecord {
         started_at: "2026-01-02T03:04:05Z".to_owned(),
         wall_ns: 2_000_000_000,
         argv: vec![format!("~/bin/{}", planned.cell.framework), "--threads".to_owned()],
+        conditions: Default::default(),
         outcome,
     }
 }

@@ -20,6 +20,7 @@ fn record(id: &str) -> LaunchRecord {
         started_at: "2026-11-23T16:20:09Z".into(),
         wall_ns: 1_500_000_000,
         argv: vec!["/home/ann/bin/x".into()],
+        conditions: Default::default(),
         outcome: Outcome::Failed {
             kind: FailureKind::Crashed,
             message: "line one\nof /home/ann/x".into(),

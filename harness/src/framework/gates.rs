@@ -133,6 +133,8 @@ mod tests {
             gates: vec![],
             reported: vec![],
             verify_token_ids: Some(vec![1, 2]),
+            cpu: Default::default(),
+            forced: None,
         }
     }
 

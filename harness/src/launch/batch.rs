@@ -44,5 +44,7 @@ pub(super) fn talk(
         gates: vec![],
         reported: answer.reported,
         verify_token_ids: None,
+        cpu: Default::default(),
+        forced: None,
     })
 }

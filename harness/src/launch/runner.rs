@@ -98,6 +98,8 @@ impl Heard {
             gates: vec![],
             reported: vec![],
             verify_token_ids: self.verify_token_ids,
+            cpu: Default::default(),
+            forced: None,
         }
     }
 }

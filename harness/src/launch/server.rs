@@ -111,6 +111,8 @@ impl Client {
             gates: vec![],
             reported,
             verify_token_ids,
+            cpu: Default::default(),
+            forced: None,
         })
     }
 

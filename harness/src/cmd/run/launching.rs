@@ -104,6 +104,7 @@ fn one(launcher: &Launcher, loaded: &Loaded, planned: &PlannedLaunch) -> Result<
         started_at,
         wall_ns,
         argv,
+        conditions: Default::default(),
         outcome,
     }))
 }
@@ -184,6 +185,7 @@ fn unavailable_records(manifest: &Manifest) -> Vec<LaunchRecord> {
                 started_at: manifest.created_at.clone(),
                 wall_ns: 0,
                 argv: Vec::new(),
+                conditions: Default::default(),
                 outcome: Outcome::Failed {
                     kind: unavailable.kind,
                     message: unavailable.reason.clone(),
