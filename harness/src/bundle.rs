@@ -65,6 +65,18 @@ pub struct ModelRecord {
     pub sha256: String,
     /// Set when a synthetic model stood in, with the reason.
     pub stand_in_reason: Option<String>,
+    /// What decoding one token has to read; `None` in bundles of older versions and for unknown architectures.
+    #[serde(default)]
+    pub read_per_token: Option<ReadPerToken>,
+}
+
+/// Bytes that one token of decode has to read, whatever the program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReadPerToken {
+    /// Every weight once: all tensors but the embedding table, of which a token reads one row, unless the output is tied to it.
+    pub weights_bytes: u64,
+    /// Key and value of one position, all layers, in 16-bit floats.
+    pub kv_bytes_per_position: u64,
 }
 
 /// A framework as it was found.

@@ -52,6 +52,8 @@ pub struct LaunchRecord {
 pub enum Role {
     /// Counts.
     Measure,
+    /// The baseline once more, under another label: half of the control pair. Never a row.
+    Control,
     /// Another program's own figures for the same cell (llama-bench); shown beside, never ranked.
     CrossCheck,
 }

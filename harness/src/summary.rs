@@ -2,11 +2,13 @@
 
 mod cells;
 mod compare;
+mod control;
 mod cross;
 mod failures;
 mod flat;
 mod gates;
 
+pub use control::ControlCheck;
 pub use cross::CrossCheck;
 pub(crate) use failures::kind_words;
 pub use flat::to_csv;

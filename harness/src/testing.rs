@@ -205,6 +205,7 @@ pub(crate) fn manifest(labels: &[&str], blocks: u32) -> Manifest {
             bytes: 98_000_000,
             sha256: "ab12".repeat(16),
             stand_in_reason: None,
+            read_per_token: None,
         },
         frameworks: labels.iter().map(|l| framework(l)).collect(),
         seed: 42,
@@ -253,6 +254,11 @@ fn scenario(labels: &[&str], blocks: u32) -> Scenario {
         equivalence_margin: 0.02,
         verify_tokens: 32,
         cross_check: true,
+        control: false,
+        target_ci: None,
+        blocks_max: blocks,
+        pin: Default::default(),
+        limits: Default::default(),
     }
 }
 

@@ -69,6 +69,7 @@ fn manifest() -> Manifest {
             bytes: 1,
             sha256: "30de1".into(),
             stand_in_reason: None,
+            read_per_token: None,
         },
         frameworks: vec![],
         seed: 1,

@@ -140,7 +140,7 @@ fn spec(loaded: &Loaded, planned: &PlannedLaunch) -> Result<Result<LaunchSpec, F
         port: free_port().context("no free port")?,
     };
     Ok(match planned.role {
-        Role::Measure => describe(&request),
+        Role::Measure | Role::Control => describe(&request),
         Role::CrossCheck => describe_cross_check(&request),
     })
 }
@@ -148,6 +148,7 @@ fn spec(loaded: &Loaded, planned: &PlannedLaunch) -> Result<Result<LaunchSpec, F
 fn row_of<'a>(loaded: &'a Loaded, planned: &PlannedLaunch) -> Option<&'a Row> {
     loaded.rows.iter().find(|row| match planned.role {
         Role::Measure => row.record.label == planned.cell.framework,
+        Role::Control => row.record.label == loaded.scenario.baseline,
         Role::CrossCheck => row.record.id == CROSS_CHECK_FRAMEWORK && row.is_available(),
     })
 }

@@ -2,14 +2,14 @@
 
 use super::frameworks::{Row, find};
 use super::{Args, Usage};
-use crate::bundle::{self, Bundle};
+use crate::bundle::{self, Bundle, ReadPerToken};
 use crate::cache::Cache;
 use crate::cmd::models::Meter;
 use crate::framework::Registry;
 use crate::machine::Machine;
 use crate::model::{self, ModelFile, Tools};
 use crate::redact::{BUILD_NAME, CACHE_NAME, OUT_NAME, Redactor, TMP_NAME};
-use crate::scenario::Scenario;
+use crate::scenario::{FULL_SESSION_BLOCKS, Scenario};
 use anyhow::{Context, Result};
 use engine::Tokenizer;
 use engine::gguf::Gguf;
@@ -29,6 +29,7 @@ pub(super) struct Loaded {
     pub(super) model: ModelFile,
     /// Tokens of the model's vocabulary, of which prompts are drawn.
     pub(super) vocab_size: u32,
+    pub(super) read_per_token: Option<ReadPerToken>,
     /// [`VERIFY_TEXT`] in this vocabulary; `None` where it has no such words.
     pub(super) verify_prompt: Option<Vec<u32>>,
     /// One for each row of the scenario.
@@ -63,10 +64,14 @@ pub(super) fn load(args: &Args) -> Result<Loaded> {
     if let Some(reason) = &model.stand_in_reason {
         eprintln!("{}: {reason}", model.name);
     }
-    let (vocab_size, verify_prompt) = vocabulary(&model)?;
+    let gguf = Gguf::open(&model.path)?;
+    let (vocab_size, verify_prompt) = vocabulary(&gguf)?;
+    let read_per_token = model::read_per_token(&gguf)
+        .map(|(weights_bytes, kv_bytes_per_position)| ReadPerToken { weights_bytes, kv_bytes_per_position });
     Ok(Loaded {
         vocab_size,
         verify_prompt,
+        read_per_token,
         scenario_sha256: format!("{:x}", Sha256::digest(&scenario_text)),
         redactor: redactor(args, &cache),
         machine: Machine::detect(),
@@ -102,7 +107,10 @@ fn change(scenario: &mut Scenario, args: &Args) -> Result<(), Usage> {
             *label = first.clone();
         }
     }
-    scenario.blocks = args.blocks.unwrap_or(scenario.blocks);
+    if let Some(blocks) = args.blocks {
+        scenario.control &= blocks >= FULL_SESSION_BLOCKS;
+        (scenario.blocks, scenario.blocks_max, scenario.target_ci) = (blocks, blocks, None);
+    }
     Ok(())
 }
 
@@ -118,12 +126,11 @@ const VERIFY_TEXT: &str = "The quick brown fox jumps over the lazy dog. The quic
                            The quick brown fox jumps over the";
 
 /// Size of the vocabulary, and the verification prompt.
-fn vocabulary(model: &ModelFile) -> Result<(u32, Option<Vec<u32>>)> {
-    let gguf = Gguf::open(&model.path)?;
+fn vocabulary(gguf: &Gguf) -> Result<(u32, Option<Vec<u32>>)> {
     let tokens = gguf.require_strings("tokenizer.ggml.tokens")?;
     let size = u32::try_from(tokens.len()).context("the vocabulary is too large")?;
     let options = EncodeOptions { add_special: true, parse_special: false };
-    let prompt = Tokenizer::from_gguf(&gguf).map(|t| t.encode(VERIFY_TEXT.as_bytes(), options)).ok();
+    let prompt = Tokenizer::from_gguf(gguf).map(|t| t.encode(VERIFY_TEXT.as_bytes(), options)).ok();
     Ok((size, prompt.filter(|ids| !ids.is_empty())))
 }
 
