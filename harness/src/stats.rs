@@ -1,11 +1,13 @@
 //! Statistics: medians, bootstrap intervals, paired comparisons, outliers. Pure and deterministic:
 //! every resample comes from a seeded generator, and samples are sorted first, so that their order does not matter.
 
+mod adaptive;
 mod bootstrap;
 mod normal;
 mod outlier;
 mod paired;
 
+pub use adaptive::{LOOKS, Schedule, blocks_wanted, relative_width};
 pub use bootstrap::{CONFIDENCE, RESAMPLES, bca_mean, percentile_median};
 pub use outlier::{Outlier, tukey_outliers};
 pub use paired::{EXACT_FLIPS_MAX, Ratio, SIGNIFICANCE, holm, paired_ratio, sign_flip_p};

@@ -78,7 +78,7 @@ fn pipeline(args: &Args) -> Result<ExitCode> {
         planning::show(&planned, planning::time(args, &planned));
         return Ok(ExitCode::SUCCESS);
     }
-    eprintln!("{} launches: {}", planned.remaining.len(), planning::time(args, &planned));
+    eprintln!("{}", planning::time(args, &planned));
     let (dir, ended) = launching::launch(args, &loaded, planned)?;
     if ended == Ended::Interrupted {
         eprintln!("interrupted; go on with: {}", resume_command(args, &dir));

@@ -56,6 +56,7 @@ fn cell(
         not_ranked: not_ranked(&measured),
         // The worst of them: one requantized launch is enough.
         weights_class: measured.iter().map(|(_, m)| m.weights_class).max(),
+        withdrawn: Default::default(),
         scaling: None,
         memory: memory(&measured, metrics.get(&Metric::PeakRss), manifest.model.bytes),
         decode_per_ghz_core: clock.zip(decode).map(|(c, d)| d / (c.ghz * f64::from(threads))),

@@ -1,10 +1,11 @@
 //! The control pair: the baseline beside itself, launched under two labels in the same blocks. What differs between
 //! the two is the machine's noise.
 
-use super::Summary;
+use super::{Summary, metric_key};
 use crate::sample::{LaunchRecord, Metric, Outcome, Role};
 use crate::stats::{self, Ratio};
 use crate::verdict::{Judgement, judge};
+use crate::withdrawal::session_verdicts_withdrawn;
 
 /// The metrics that the control pair is compared in: those that rank.
 const METRICS: [Metric; 2] = [Metric::Prefill, Metric::Decode];
@@ -34,8 +35,12 @@ pub(super) fn control(summary: &Summary, records: &[LaunchRecord], seed: u64) ->
             for metric in METRICS {
                 let Some(base) = cell.metrics.get(&metric) else { continue };
                 let again = |block: u32| value(records, (name, cell.threads, block), metric);
-                let pairs: Vec<(f64, f64)> =
-                    base.samples.iter().filter_map(|&(block, value)| Some((again(block)?, value))).collect();
+                let pairs: Vec<(f64, f64)> = base
+                    .samples
+                    .iter()
+                    .filter(|(block, _)| !cell.withdrawn.contains(block))
+                    .filter_map(|&(block, value)| Some((again(block)?, value)))
+                    .collect();
                 let Some(ratio) = stats::paired_ratio(&pairs, seed) else { continue };
                 let judgement = judge(metric, &ratio, summary.margin);
                 checks.push(ControlCheck {
@@ -49,6 +54,14 @@ pub(super) fn control(summary: &Summary, records: &[LaunchRecord], seed: u64) ->
         }
     }
     checks
+}
+
+/// Why the session's verdicts do not stand, if the control pair says so.
+pub(super) fn noise(checks: &[ControlCheck]) -> Option<String> {
+    checks.iter().find_map(|check| {
+        let what = format!("{} of {}, threads {}", metric_key(check.metric), check.workload, check.threads);
+        session_verdicts_withdrawn(&what, &check.judgement)
+    })
 }
 
 fn value(

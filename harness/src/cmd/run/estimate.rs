@@ -105,7 +105,7 @@ fn guess(model_bytes: u64, (_, tokens, threads): &Kind) -> Duration {
 impl std::fmt::Display for Estimate {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let seconds = self.total.as_secs_f64().ceil() as u64;
-        write!(f, "about {} min {:02} s", seconds / 60, seconds % 60)?;
+        write!(f, "{} launches: about {} min {:02} s", self.n, seconds / 60, seconds % 60)?;
         match (self.n_known, self.n) {
             (0, _) => write!(f, " (a guess from the model's size: no earlier run on this machine)"),
             (known, n) if known == n => write!(f, " (from earlier runs on this machine)"),

@@ -6,7 +6,7 @@ use super::planning::Planned;
 use super::progress::Progress;
 use super::provenance::now;
 use super::{Args, Usage};
-use crate::bundle::{Manifest, Writer};
+use crate::bundle::{self, Manifest, Writer};
 use crate::framework::{Failure, LaunchRequest, LaunchSpec, ModelRef, describe, describe_cross_check};
 use crate::launch::{Launcher, free_port};
 use crate::plan::PlannedLaunch;
@@ -14,6 +14,7 @@ use crate::prompts::{prompts, verification_prompt};
 use crate::protocol::Verify;
 use crate::sample::{LaunchRecord, Outcome, Role, SAMPLE_SCHEMA};
 use crate::scenario::{CROSS_CHECK_FRAMEWORK, Scenario};
+use crate::summary::blocks_due;
 use anyhow::{Context, Result};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use std::path::PathBuf;
@@ -57,8 +58,18 @@ pub(super) fn launch(args: &Args, loaded: &Loaded, planned: Planned) -> Result<(
         interrupted,
         redactor,
     };
-    let mut progress = Progress::new(remaining.len());
+    let mut due = manifest.scenario.blocks;
+    let n_before = |due: u32| remaining.iter().filter(|l| l.block < due).count();
+    let mut progress = Progress::new(n_before(due));
     for planned in &remaining {
+        if planned.block >= due {
+            let bundle = bundle::read(writer.dir())?;
+            due = blocks_due(&manifest, &bundle.records, planned.block);
+            if planned.block >= due {
+                break;
+            }
+            progress.grow(n_before(due));
+        }
         progress.begin(&planned.launch_id);
         let Some(record) = one(&launcher, loaded, planned)? else {
             return Ok((writer.dir().to_owned(), Ended::Interrupted));

@@ -93,11 +93,11 @@ pub(super) fn show(planned: &Planned, time: Estimate) {
             None => println!("{}: {}", framework.label, framework.display_name),
         }
     }
-    for launch in &planned.remaining {
+    let scenario = &planned.manifest.scenario;
+    for launch in planned.remaining.iter().filter(|l| l.block < scenario.blocks) {
         println!("{}", launch.launch_id);
     }
-    let scenario = &planned.manifest.scenario;
-    println!("{} launches: {time}", planned.remaining.len());
+    println!("{time}");
     if let Some(target) = scenario.target_ci {
         let (blocks, most) = (scenario.blocks, scenario.blocks_max);
         println!(
