@@ -23,6 +23,7 @@ pub mod bundle;
 pub mod runner;
 pub mod stats;
 pub mod verdict;
+pub mod withdrawal;
 pub mod summary;
 pub mod chart;
 pub mod report;
