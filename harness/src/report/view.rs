@@ -282,7 +282,7 @@ fn outliers(summary: &Summary) -> Vec<Cells> {
                         ("block", m.samples[outlier.index].0.to_string()),
                         ("value", write(outlier.value)),
                         ("median", write(m.estimate.value)),
-                        ("fence", if outlier.far { "outer" } else { "inner" }.to_owned()),
+                        ("fence", if outlier.class.is_severe() { "outer" } else { "inner" }.to_owned()),
                     ])
                 }));
             }

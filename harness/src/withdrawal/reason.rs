@@ -180,9 +180,9 @@ pub fn unavailable(seen: &Seen) -> Vec<Kind> {
 }
 
 fn canary_drift(name: &str, value: f64, median: f64, limit: f64) -> Option<Reason> {
-    let drift = (value / median).max(median / value) - 1.0;
-    let signed = if value < median { -drift } else { drift };
-    (drift > limit).then(|| Reason {
+    let factor = (value / median).max(median / value);
+    let signed = if value < median { 1.0 - factor } else { factor - 1.0 };
+    (factor > 1.0 + limit).then(|| Reason {
         kind: Kind::CanaryDrift,
         seen: signed,
         limit,
