@@ -125,10 +125,11 @@ fn scenario_dir(scenario: &Path) -> Result<PathBuf> {
 const VERIFY_TEXT: &str = "The quick brown fox jumps over the lazy dog. The quick brown fox jumps over the lazy dog. \
                            The quick brown fox jumps over the";
 
-/// What the verification gives as the continuation of [`VERIFY_TEXT`]: plain words, so that most positions have a
-/// likeliest token by a clear lead, and some have several.
-const FORCED_TEXT: &str = " lazy dog. In the morning the farmer walks down to the river, fills two buckets with cold \
-                           water and carries them back to the house, where the children are still asleep.";
+/// What the verification gives as the continuation of [`VERIFY_TEXT`]. Plain words and a list that everybody knows:
+/// with SmolLM2 the likeliest token leads at each of the first 32 positions by 0.4 nats or more, so that rounding
+/// does not decide which one it is.
+const FORCED_TEXT: &str = " lazy dog. The dog is asleep in the sun and does not see the fox. The days of the week are \
+                           Monday, Tuesday, Wednesday, Thursday, Friday, Saturday and Sunday.";
 
 /// Size of the vocabulary, and the verification's text.
 fn vocabulary(model: &ModelFile) -> Result<(u32, Option<VerifyText>)> {

@@ -110,7 +110,7 @@ mod tests {
         let Outcome::Measured(m) = &mut measured.outcome else { panic!("measured") };
         m.verify_token_ids = Some(vec![1, 2]);
         verifying.take(&measured);
-        assert_eq!(verifying.verified.into_iter().collect::<Vec<_>>(), [second.cell.clone()]);
+        assert_eq!(verifying.verified, BTreeSet::from([second.cell.clone()]));
     }
 
     #[test]
