@@ -4,6 +4,7 @@ use super::facts::{self, Fact};
 use super::method::{self, Method};
 use super::tables::{Cells, Tables, ThreadsTable, interval_words};
 use super::text::{Footnotes, md, message};
+use super::verification::{VerificationView, verification};
 use crate::bundle::Manifest;
 use crate::chart::Chart;
 use crate::sample::{LaunchRecord, Metric};
@@ -34,6 +35,7 @@ pub(super) struct View {
     control: Vec<Cells>,
     disturbances: Vec<Cells>,
     footnotes: Vec<Footnote>,
+    verification: VerificationView,
     method: Method,
 }
 
@@ -134,6 +136,7 @@ pub(super) fn view(
         noise: summary.noise.as_deref().map(message),
         control: control(summary),
         disturbances: disturbances(summary),
+        verification: verification(summary, &mut notes),
         footnotes: notes.list().into_iter().map(|(number, text)| Footnote { number, text }).collect(),
         method: method::method(manifest, records, summary),
     }

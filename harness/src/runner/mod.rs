@@ -3,6 +3,7 @@
 
 pub mod engine;
 pub mod fake;
+mod logits;
 mod serve;
 
 pub use serve::{Backend, RunnerError, serve};
