@@ -17,9 +17,10 @@ mod tests {
     use std::path::Path;
 
     /// Ids that the scenarios of this repository use.
-    const KNOWN: [&str; 9] = [
+    const KNOWN: [&str; 10] = [
         "engine",
         "candle",
+        "engine-http",
         "llama.cpp",
         "llama.cpp-metal",
         "ollama",

@@ -1,8 +1,9 @@
 //! `harness runner`: the runners that this program contains, for the launcher to start.
 
+use crate::protocol::{Job, JobModel, PROTOCOL_VERSION};
 use crate::runner::engine::EngineBackend;
 use crate::runner::fake::{Script, play};
-use crate::runner::serve;
+use crate::runner::{http, serve};
 use anyhow::Result;
 use std::io::{stdin, stdout};
 use std::path::PathBuf;
@@ -13,6 +14,8 @@ use std::process::ExitCode;
 pub enum Runner {
     /// The engine of this repository
     Engine,
+    /// The same behind HTTP on 127.0.0.1, in llama-server's dialect
+    EngineHttp(EngineHttp),
     /// Scripted times, for tests
     Fake {
         /// The script
@@ -24,12 +27,57 @@ pub enum Runner {
     },
 }
 
-/// Speaks the runner protocol on stdin and stdout.
+/// What a server has to know before the first request.
+#[derive(Debug, clap::Args)]
+pub struct EngineHttp {
+    /// The model file
+    #[arg(long)]
+    model: String,
+    /// Port on 127.0.0.1
+    #[arg(long)]
+    port: u16,
+    /// KV positions
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    context: u32,
+    /// Compute threads
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    threads: u32,
+    /// Prompt tokens per batch
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    batch: u32,
+    /// KV cache element type
+    #[arg(long)]
+    kv_type: String,
+}
+
+impl EngineHttp {
+    /// The job whose requests are yet to come.
+    fn job(&self) -> Job {
+        Job {
+            protocol: PROTOCOL_VERSION,
+            model: JobModel { path: self.model.clone(), sha256: String::new() },
+            prompts: vec![],
+            cold_generate: 0,
+            n_generate: 0,
+            context: self.context,
+            threads: self.threads,
+            kv_type: self.kv_type.clone(),
+            batch: self.batch,
+            verify: None,
+        }
+    }
+}
+
+/// Speaks the runner protocol on stdin and stdout, or HTTP until it is killed.
 pub fn run(runner: &Runner) -> Result<ExitCode> {
     match runner {
         Runner::Engine => {
             serve(&mut EngineBackend::new(), stdin().lock(), stdout())?;
             Ok(ExitCode::SUCCESS)
+        }
+        Runner::EngineHttp(server) => {
+            let never = http::serve(&mut EngineBackend::new(), &server.job(), server.port)?;
+            match never {}
         }
         Runner::Fake { script, launch } => {
             let script = Script::load(script)?;

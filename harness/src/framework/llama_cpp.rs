@@ -35,8 +35,13 @@ pub(super) fn describe(request: &LaunchRequest) -> Result<LaunchSpec, Failure> {
         add("--no-repack");
     }
     add(&format!("--host 127.0.0.1 --port {}", request.port));
+    Ok(LaunchSpec { argv, env: Default::default(), conversation: Conversation::Server(talk(request)) })
+}
+
+/// What a server of this dialect is asked for in one launch.
+pub(super) fn talk(request: &LaunchRequest) -> ServerTalk {
     let requests = request.prompts.iter().enumerate();
-    let talk = ServerTalk {
+    ServerTalk {
         api: &LlamaServer,
         port: request.port,
         requests: requests.map(|(rep, prompt)| (prompt.clone(), request.n_generate(rep))).collect(),
@@ -44,8 +49,7 @@ pub(super) fn describe(request: &LaunchRequest) -> Result<LaunchSpec, Failure> {
         verify: request.verify.clone(),
         weights_class: request.entry.weights_class,
         program_version: request.program_version.map(str::to_string),
-    };
-    Ok(LaunchSpec { argv, env: Default::default(), conversation: Conversation::Server(talk) })
+    }
 }
 
 /// The flags that `llama-server` and `llama-bench` share.

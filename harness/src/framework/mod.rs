@@ -3,6 +3,7 @@
 //! A [`LaunchRequest`] (what to measure, with which files) becomes a [`LaunchSpec`] (what to start and how to talk
 //! to it); the launcher carries it out and hands the answers back to the parsers here.
 
+pub mod engine_http;
 pub mod gates;
 pub mod llama_bench;
 pub mod llama_cpp;
@@ -26,6 +27,7 @@ const DRIVERS: &[(&str, Describe)] = &[
     ("runner", runner::describe),
     ("llama-server", llama_cpp::describe),
     ("llama-bench", llama_bench::describe),
+    ("engine-http", engine_http::describe),
 ];
 
 type Describe = fn(&LaunchRequest) -> Result<LaunchSpec, Failure>;

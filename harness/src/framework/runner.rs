@@ -3,19 +3,21 @@
 use super::{Conversation, Failure, LaunchRequest, LaunchSpec, path_arg};
 use crate::protocol::{Job, JobModel, PROTOCOL_VERSION};
 use crate::sample::FailureKind;
+use std::collections::BTreeMap;
 
 /// Fills the entry's command template and writes the job.
 pub(super) fn describe(request: &LaunchRequest) -> Result<LaunchSpec, Failure> {
     let entry = request.entry;
     let argv = entry.command.iter().map(|part| fill(part, request)).collect::<Result<_, _>>()?;
-    let env = entry
-        .environment
-        .iter()
-        .map(|(name, value)| Ok((name.clone(), fill(value, request)?)))
-        .collect::<Result<_, Failure>>()?;
     let self_reported_load = entry.self_reported_load;
     let conversation = Conversation::Runner { job: job(request)?, self_reported_load };
-    Ok(LaunchSpec { argv, env, conversation })
+    Ok(LaunchSpec { argv, env: environment(request)?, conversation })
+}
+
+/// The entry's environment, its placeholders filled.
+pub(super) fn environment(request: &LaunchRequest) -> Result<BTreeMap<String, String>, Failure> {
+    let variables = request.entry.environment.iter();
+    variables.map(|(name, value)| Ok((name.clone(), fill(value, request)?))).collect()
 }
 
 fn job(request: &LaunchRequest) -> Result<Job, Failure> {

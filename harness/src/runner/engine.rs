@@ -1,10 +1,10 @@
 //! `harness runner engine`: the engine of this repository behind [`Backend`].
 
-use super::serve::{Backend, RunnerError};
+use super::serve::{Backend, JOB, RunnerError};
 use crate::protocol::{Event, Job, WeightsClass};
 use engine::session::DEFAULT_BATCH;
 use engine::simd::Level;
-use engine::{Model, ModelOptions, Session, SessionOptions};
+use engine::{ErrorKind, Model, ModelOptions, Session, SessionOptions};
 
 /// The only KV cache element type that the engine has.
 const KV_TYPE: &str = "f16";
@@ -85,5 +85,6 @@ impl Backend for EngineBackend {
 }
 
 fn refused(error: engine::Error) -> RunnerError {
-    RunnerError::new("model", error)
+    let kind = if error.kind() == ErrorKind::Request { JOB } else { "model" };
+    RunnerError::new(kind, error)
 }

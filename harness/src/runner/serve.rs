@@ -5,6 +5,9 @@ use crate::protocol::{Event, Job, PROTOCOL_VERSION, SampleEvent, Verify};
 use std::io::{BufRead, Write};
 use std::time::Instant;
 
+/// Kind of a [`RunnerError`]: what was asked for is impossible.
+pub(super) const JOB: &str = "job";
+
 /// An engine that a runner drives: one session, greedy.
 pub trait Backend {
     /// Who it is: an [`Event::Hello`].
@@ -60,10 +63,10 @@ pub fn serve(
 pub(super) fn read_job(input: &mut impl BufRead) -> Result<Job, RunnerError> {
     let mut line = String::new();
     input.read_line(&mut line).map_err(|e| RunnerError::new("io", e))?;
-    let job: Job = serde_json::from_str(&line).map_err(|e| RunnerError::new("job", e))?;
+    let job: Job = serde_json::from_str(&line).map_err(|e| RunnerError::new(JOB, e))?;
     if job.protocol != PROTOCOL_VERSION {
         let message = format!("protocol {} is not spoken here, but {PROTOCOL_VERSION}", job.protocol);
-        return Err(RunnerError::new("job", message));
+        return Err(RunnerError::new(JOB, message));
     }
     Ok(job)
 }
