@@ -26,6 +26,7 @@ pub mod verdict;
 pub mod summary;
 pub mod chart;
 pub mod report;
+pub mod audit;
 pub mod cmd;
 
 #[cfg(test)]

@@ -5,3 +5,5 @@ mod run;
 #[cfg(unix)]
 mod support;
 mod tidy;
+#[cfg(unix)]
+mod verify;
