@@ -1,7 +1,9 @@
 //! The result bundle: a directory that holds the evidence, written as it is gathered.
 
-mod flat;
+mod chain;
+mod seal;
 mod read;
+mod flat;
 mod write;
 
 use crate::machine::Machine;
@@ -9,13 +11,16 @@ use crate::plan::Plan;
 use crate::scenario::Scenario;
 use serde::{Deserialize, Serialize};
 
-pub use flat::write_samples_csv;
-pub use read::{Bundle, BundleError, read};
+pub(crate) use chain::sha256_hex;
+pub use flat::{samples_csv, write_samples_csv};
+pub use read::{Bundle, BundleError, inspect, read};
+pub use seal::{Complete, Fault, FaultKind, SEALED_SCHEMA, Seal};
 pub use write::Writer;
-pub(crate) use write::write_atomically;
+pub(crate) use write::{hash_files, write_atomically};
 
-/// Schema of [`Manifest`]; readers accept every older one and refuse a newer one.
-pub const BUNDLE_SCHEMA: u32 = 1;
+/// Schema of [`Manifest`]; readers accept every older one and refuse a newer one. From 2 on, every line of
+/// `samples.jsonl` has a chain value, and `complete.json` ends the bundle of a finished run.
+pub const BUNDLE_SCHEMA: u32 = 2;
 
 /// `manifest.json`: everything that a reader needs to know about a run besides its samples.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

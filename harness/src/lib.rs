@@ -28,6 +28,7 @@ pub mod withdrawal;
 pub mod summary;
 pub mod chart;
 pub mod report;
+pub mod audit;
 pub mod cmd;
 
 #[cfg(test)]

@@ -1,14 +1,18 @@
 //! Synthetic runs for tests: known figures through the whole of summary, chart and report.
 
 use crate::agreement::add_distribution_gates;
-use crate::bundle::{BUNDLE_SCHEMA, FrameworkRecord, Manifest, ModelRecord, ProgramRecord, Unavailable};
+use crate::bundle::{
+    BUNDLE_SCHEMA, FrameworkRecord, Manifest, ModelRecord, ProgramRecord, Unavailable, Writer,
+};
 use crate::machine::Machine;
 use crate::plan::{Cell, Plan, PlannedLaunch};
 use crate::protocol::WeightsClass;
+use crate::redact::Redactor;
 use crate::sample::*;
 use crate::scenario::{
     CROSS_CHECK_LABEL, FrameworkSpec, ModelSource, ModelSpec, PlatformSpec, Scenario, Workload,
 };
+use std::path::{Path, PathBuf};
 
 /// Speed of one framework in a synthetic run.
 #[derive(Debug, Clone, Copy)]
@@ -100,6 +104,15 @@ pub(crate) fn all_failed() -> (Manifest, Vec<LaunchRecord>) {
         .map(|p| failed(p, FailureKind::Crashed, "exit code 1 | signal none\nsecond line"))
         .collect();
     (manifest, records)
+}
+
+/// Writes a finished bundle below `parent`; returns its directory.
+pub(crate) fn write_bundle(parent: &Path, manifest: &Manifest, records: &[LaunchRecord]) -> PathBuf {
+    let mut writer = Writer::create(parent, manifest.clone(), Redactor::default()).expect("created");
+    records.iter().for_each(|record| writer.append(record).expect("written"));
+    let dir = writer.dir().to_owned();
+    writer.finish().expect("finished");
+    dir
 }
 
 /// Only the first `blocks` blocks of a run.

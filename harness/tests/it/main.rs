@@ -7,3 +7,5 @@ mod run;
 #[cfg(unix)]
 mod support;
 mod tidy;
+#[cfg(unix)]
+mod verify;

@@ -65,6 +65,13 @@ impl Place {
         command.timeout(Duration::from_secs(120)).assert()
     }
 
+    /// Another command of the program, to its end.
+    pub(crate) fn harness(&self, arguments: &[&str]) -> Assert {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_harness"));
+        command.args(arguments).env("HARNESS_CACHE", self.dir.path().join("cache"));
+        command.timeout(Duration::from_secs(120)).assert()
+    }
+
     /// Starts and does not wait.
     pub(crate) fn start(&self, more: &[&str]) -> Running {
         let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_harness"));

@@ -1,7 +1,7 @@
 //! How long a run will take: from earlier bundles of this machine and model where there are any, else from the
 //! model's size.
 
-use crate::bundle::{Bundle, Manifest};
+use crate::bundle::Manifest;
 use crate::plan::PlannedLaunch;
 use crate::sample::{LaunchRecord, Outcome};
 use crate::scenario::Workload;
@@ -44,16 +44,16 @@ impl History {
             let is_like = bundle.manifest.machine.id == manifest.machine.id
                 && bundle.manifest.model.sha256 == manifest.model.sha256;
             if is_like {
-                history.add(&bundle);
+                history.add(&bundle.manifest, &bundle.records);
             }
         }
         history
     }
 
-    fn add(&mut self, bundle: &Bundle) {
-        for record in &bundle.records {
+    fn add(&mut self, manifest: &Manifest, records: &[LaunchRecord]) {
+        for record in records {
             let cell = (record.framework.as_str(), record.workload.as_str(), record.threads);
-            if let (Outcome::Measured(_), Some(kind)) = (&record.outcome, kind(&bundle.manifest, cell)) {
+            if let (Outcome::Measured(_), Some(kind)) = (&record.outcome, kind(manifest, cell)) {
                 self.0.entry(kind).or_default().push(wall(record));
             }
         }
@@ -131,7 +131,7 @@ mod tests {
         assert!(unknown.to_string().contains("a guess"), "{unknown}");
 
         let mut history = History::default();
-        history.add(&Bundle { dir: "x".into(), manifest: manifest.clone(), records: records.clone() });
+        history.add(&manifest, &records);
         let known: Vec<PlannedLaunch> =
             launches.iter().filter(|l| l.cell.framework == "engine").cloned().collect();
         let found = estimate(&manifest, &known, &history);

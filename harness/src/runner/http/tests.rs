@@ -54,8 +54,8 @@ impl Backend for Counter {
         Ok(id + 1)
     }
 
-    fn top_logits(&self, _: usize) -> Vec<(u32, f32)> {
-        vec![]
+    fn logits(&self) -> &[f32] {
+        &[]
     }
 }
 
@@ -70,7 +70,7 @@ fn job(model: &str) -> Job {
         threads: 1,
         kv_type: "f16".into(),
         batch: 512,
-        verify: Some(Verify { prompt: vec![9, 8, 7], n_tokens: 8, top_k: 0 }),
+        verify: Some(Verify { prompt: vec![9, 8, 7], n_tokens: 8, forced: vec![], top_k: 0 }),
     }
 }
 
