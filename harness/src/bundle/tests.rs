@@ -61,6 +61,7 @@ fn manifest() -> Manifest {
             hypervisor: None,
             container_limits: None,
             load_average: None,
+            ..Machine::default()
         },
         model: ModelRecord {
             name: "m".into(),

@@ -2,9 +2,9 @@
 
 use crate::runner::engine::EngineBackend;
 use crate::runner::fake::{Script, play};
-use crate::runner::serve;
+use crate::runner::{serve, yardsticks};
 use anyhow::Result;
-use std::io::{stdin, stdout};
+use std::io::{Write, stdin, stdout};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -22,9 +22,18 @@ pub enum Runner {
         #[arg(long)]
         launch: String,
     },
+    /// Measure read bandwidth and arithmetic, and print them as JSON
+    Yardsticks {
+        /// Numbers of threads
+        #[arg(long, value_delimiter = ',', required = true)]
+        threads: Vec<usize>,
+        /// Bytes of memory to read: several times the last cache
+        #[arg(long)]
+        bytes: usize,
+    },
 }
 
-/// Speaks the runner protocol on stdin and stdout.
+/// Speaks the runner protocol on stdin and stdout, or measures the machine.
 pub fn run(runner: &Runner) -> Result<ExitCode> {
     match runner {
         Runner::Engine => {
@@ -35,6 +44,11 @@ pub fn run(runner: &Runner) -> Result<ExitCode> {
             let script = Script::load(script)?;
             let code = play(&script, launch, stdin().lock(), stdout())?;
             Ok(code.map_or(ExitCode::SUCCESS, |code| ExitCode::from(code as u8)))
+        }
+        Runner::Yardsticks { threads, bytes } => {
+            let measured = yardsticks::measure(threads, *bytes)?;
+            writeln!(stdout(), "{}", serde_json::to_string(&measured)?)?;
+            Ok(ExitCode::SUCCESS)
         }
     }
 }

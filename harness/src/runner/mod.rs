@@ -1,8 +1,9 @@
 //! Runners that this program itself contains: the engine's, and the scripted `fake`. Each runs as a child process
-//! of the harness, like any other runner.
+//! of the harness, like any other runner; so does what measures the machine.
 
 pub mod engine;
 pub mod fake;
 mod serve;
+pub mod yardsticks;
 
 pub use serve::{Backend, RunnerError, serve};
