@@ -9,6 +9,7 @@ pub mod redact;
 pub mod cache;
 pub mod machine;
 pub mod conditions;
+pub mod preflight;
 pub mod scenario;
 pub mod schema;
 pub mod model;

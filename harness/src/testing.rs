@@ -336,6 +336,7 @@ fn machine() -> Machine {
         hypervisor: None,
         container_limits: None,
         load_average: Some(0.1),
+        ..Machine::default()
     }
 }
 

@@ -73,6 +73,7 @@ fn manifest() -> Manifest {
             hypervisor: None,
             container_limits: None,
             load_average: None,
+            ..Machine::default()
         },
         model: ModelRecord {
             name: "m".into(),

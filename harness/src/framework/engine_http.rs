@@ -2,6 +2,7 @@
 //! is, so that the row beside the plain engine's shows what the HTTP path adds.
 
 use super::{Conversation, Failure, LaunchRequest, LaunchSpec, llama_cpp, path_arg, runner};
+use crate::protocol::Verify;
 
 /// Describes a `harness runner engine-http` for one launch.
 pub(super) fn describe(request: &LaunchRequest) -> Result<LaunchSpec, Failure> {
@@ -12,8 +13,10 @@ pub(super) fn describe(request: &LaunchRequest) -> Result<LaunchSpec, Failure> {
         request.threads, request.workload.context, request.batch, request.kv_type, request.port,
     );
     argv.extend(flags.split_whitespace().map(str::to_string));
-    let conversation = Conversation::Server(llama_cpp::talk(request));
-    Ok(LaunchSpec { argv, env: runner::environment(request)?, conversation })
+    let mut talk = llama_cpp::talk(request);
+    // It tells no probabilities; the row of the plain engine, the same computation, does.
+    talk.verify = talk.verify.map(|verify| Verify { forced: Vec::new(), ..verify });
+    Ok(LaunchSpec { argv, env: runner::environment(request)?, conversation: Conversation::Server(talk) })
 }
 
 #[cfg(test)]
