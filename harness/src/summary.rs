@@ -9,6 +9,7 @@ mod disturbed;
 mod failures;
 mod flat;
 mod gates;
+mod roofline;
 mod verification;
 
 pub use adaptive::blocks_due;
@@ -17,6 +18,7 @@ pub use cross::CrossCheck;
 pub(crate) use failures::kind_words;
 pub use flat::to_csv;
 pub use gates::GateTally;
+pub use roofline::Roofline;
 pub use verification::Verification;
 
 use crate::bundle::{FrameworkRecord, Manifest};
@@ -178,6 +180,8 @@ pub struct CellSummary {
     pub scaling: Option<Ratio>,
     /// Memory beside the peak.
     pub memory: MemorySummary,
+    /// Decode against the measured read bandwidth; `None` where it was not measured.
+    pub roofline: Option<Roofline>,
     /// decode / (clock · threads).
     pub decode_per_ghz_core: Option<f64>,
 }
@@ -283,6 +287,7 @@ pub fn summarize(manifest: &Manifest, records: &[LaunchRecord]) -> Summary {
         noise: None,
         disturbances: disturbed::disturbances(manifest, records),
     };
+    roofline::add(&mut summary, manifest);
     summary.leave_out_disturbed();
     summary.control = control::control(&summary, records, manifest.seed);
     summary.noise = control::noise(&summary.control);

@@ -2,8 +2,9 @@
 
 use super::facts::{self, Fact};
 use super::method::{self, Method};
-use super::tables::{Cells, Tables, ThreadsTable, interval_words};
+use super::tables::{Cells, Tables, ThreadsTable};
 use super::text::{Footnotes, md, message};
+use super::trust;
 use super::verification::{VerificationView, verification};
 use crate::bundle::Manifest;
 use crate::chart::Chart;
@@ -34,6 +35,7 @@ pub(super) struct View {
     noise: Option<String>,
     control: Vec<Cells>,
     disturbances: Vec<Cells>,
+    roofline: Vec<Cells>,
     footnotes: Vec<Footnote>,
     verification: VerificationView,
     method: Method,
@@ -134,8 +136,9 @@ pub(super) fn view(
         outliers: outliers(summary),
         withdrawn: withdrawn(summary),
         noise: summary.noise.as_deref().map(message),
-        control: control(summary),
-        disturbances: disturbances(summary),
+        control: trust::control(summary),
+        disturbances: trust::disturbances(summary),
+        roofline: trust::roofline(summary),
         verification: verification(summary, &mut notes),
         footnotes: notes.list().into_iter().map(|(number, text)| Footnote { number, text }).collect(),
         method: method::method(manifest, records, summary),
@@ -311,36 +314,7 @@ fn withdrawn(summary: &Summary) -> Vec<Cells> {
     rows
 }
 
-/// The baseline against itself.
-fn control(summary: &Summary) -> Vec<Cells> {
-    let row = |c: &crate::summary::ControlCheck| {
-        let interval = c.ratio.interval.map(|i| format!(" {}", interval_words(i, |v| fixed(v, 3))));
-        Cells::from([
-            ("cell", format!("{}, threads {}", md(&c.workload), c.threads)),
-            ("metric", metric_words(c.metric).to_owned()),
-            ("ratio", format!("{}{}", fixed(c.ratio.value, 3), interval.unwrap_or_default())),
-            ("n", c.ratio.n.to_string()),
-            ("verdict", c.judgement.verdict.word().to_owned()),
-        ])
-    };
-    summary.control.iter().map(row).collect()
-}
-
-/// What was withdrawn block by block.
-fn disturbances(summary: &Summary) -> Vec<Cells> {
-    let row = |d: &crate::summary::Disturbance| {
-        let reasons: Vec<String> =
-            d.reasons.iter().map(|(id, reason)| format!("{}: {}", md(id), message(reason))).collect();
-        Cells::from([
-            ("block", d.block.to_string()),
-            ("cell", format!("{}, threads {}", md(&d.workload), d.threads)),
-            ("reasons", reasons.join("; ")),
-        ])
-    };
-    summary.disturbances.iter().map(row).collect()
-}
-
-fn metric_words(metric: Metric) -> &'static str {
+pub(super) fn metric_words(metric: Metric) -> &'static str {
     match metric {
         Metric::Load => "load (s)",
         Metric::TtftWarm => "TTFT warm (ms)",

@@ -58,6 +58,7 @@ fn cell(
         weights_class: measured.iter().map(|(_, m)| m.weights_class).max(),
         withdrawn: Default::default(),
         scaling: None,
+        roofline: None,
         memory: memory(&measured, metrics.get(&Metric::PeakRss), manifest.model.bytes),
         decode_per_ghz_core: clock.zip(decode).map(|(c, d)| d / (c.ghz * f64::from(threads))),
         metrics,
