@@ -8,6 +8,7 @@ mod write;
 
 use crate::machine::Machine;
 use crate::plan::Plan;
+use crate::preflight::Finding;
 use crate::scenario::Scenario;
 use serde::{Deserialize, Serialize};
 
@@ -45,6 +46,9 @@ pub struct Manifest {
     pub scenario: Scenario,
     /// The machine.
     pub machine: Machine,
+    /// What spoke against measuring on it when the run began.
+    #[serde(default)]
+    pub preflight: Vec<Finding>,
     /// The model file that was used.
     pub model: ModelRecord,
     /// Every framework of the scenario: what was found, or why not.

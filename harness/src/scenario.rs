@@ -14,6 +14,9 @@ pub use parse::{MAX_SCENARIO_BYTES, Problem, ScenarioError};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
+/// Id under which the scripted framework stands in frameworks.yaml.
+pub const SIMULATED_ID: &str = "fake";
+
 /// Id of the framework that the cross-check stands beside.
 pub const CROSS_CHECK_FRAMEWORK: &str = "llama.cpp";
 

@@ -24,7 +24,7 @@ pub use verification::Verification;
 use crate::bundle::{FrameworkRecord, Manifest};
 use crate::protocol::WeightsClass;
 use crate::sample::{FailureKind, LaunchRecord, Metric, Role};
-use crate::scenario::Workload;
+use crate::scenario::{SIMULATED_ID, Workload};
 use crate::stats::{Estimate, Outlier, Ratio};
 use crate::verdict::Judgement;
 use std::collections::{BTreeMap, BTreeSet};
@@ -257,9 +257,6 @@ pub struct Failure {
     /// What happened.
     pub message: String,
 }
-
-/// Id under which the scripted framework stands in frameworks.yaml.
-const SIMULATED_ID: &str = "fake";
 
 /// Summarizes a run.
 pub fn summarize(manifest: &Manifest, records: &[LaunchRecord]) -> Summary {

@@ -229,6 +229,7 @@ pub(crate) fn manifest(labels: &[&str], blocks: u32) -> Manifest {
         scenario_text: "title: Example\nthreads: [1, 2]\n".to_owned(),
         scenario_sha256: "5ce0".repeat(16),
         scenario,
+        preflight: Vec::new(),
         machine: machine(),
         model: ModelRecord {
             name: "SmolLM2 135M Instruct".to_owned(),

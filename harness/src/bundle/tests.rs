@@ -54,6 +54,7 @@ fn manifest() -> Manifest {
         scenario_text: scenario_text.into(),
         scenario_sha256: "5ce0".into(),
         scenario,
+        preflight: Vec::new(),
         machine: Machine {
             id: "m".into(),
             label: "cpu".into(),

@@ -4,6 +4,7 @@ mod estimate;
 mod frameworks;
 mod launching;
 mod loading;
+mod looking;
 mod planning;
 mod progress;
 mod provenance;

@@ -3,6 +3,7 @@
 use super::Disturbance;
 use crate::bundle::Manifest;
 use crate::sample::LaunchRecord;
+use crate::units::ns_to_s;
 use crate::withdrawal::{Disturbed, Limits, Seen, canary_medians, reasons, withdrawn_blocks};
 use std::collections::BTreeMap;
 
@@ -42,6 +43,20 @@ fn limits(manifest: &Manifest) -> Limits {
     }
 }
 
-fn seen(_record: &LaunchRecord) -> Seen {
-    Seen::default()
+fn seen(record: &LaunchRecord) -> Seen {
+    let conditions = &record.conditions;
+    let canary = conditions.canary.map(|c| {
+        [("arithmetic", c.compute_ns), ("read", c.read_ns)].map(|(name, ns)| (name.to_owned(), ns as f64))
+    });
+    let swapped = conditions.pages_swapped_in.zip(conditions.pages_swapped_out);
+    let seconds = conditions.duration_ns.map(ns_to_s).filter(|&s| s > 0.0);
+    Seen {
+        canary: canary.into_iter().flatten().collect(),
+        steal_share: conditions.steal_share,
+        other_cpu_cores: conditions.other_cpu_s.zip(seconds).map(|(cpu_s, s)| cpu_s / s),
+        involuntary_switches_per_s: None,
+        swapped_pages: swapped.map(|(read, written)| read + written),
+        major_faults: None,
+        throttle_events: conditions.throttled,
+    }
 }

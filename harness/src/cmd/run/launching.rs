@@ -6,8 +6,9 @@ use super::planning::Planned;
 use super::progress::Progress;
 use super::provenance::now;
 use super::verifying::Verifying;
-use super::{Args, Usage};
+use super::{Args, Usage, looking};
 use crate::bundle::{self, Manifest, Writer};
+use crate::conditions::{CanaryRunner, Conditions, Sensors};
 use crate::framework::{Failure, LaunchRequest, LaunchSpec, ModelRef, describe, describe_cross_check};
 use crate::launch::{Launcher, free_port};
 use crate::plan::PlannedLaunch;
@@ -57,6 +58,7 @@ pub(super) fn launch(args: &Args, loaded: &Loaded, planned: Planned) -> Result<(
         redactor,
     };
     let mut verifying = Verifying::after(loaded.resumed.iter().flat_map(|bundle| &bundle.records));
+    let canary = looking::canary(&loaded.scenario, &loaded.machine);
     let mut due = manifest.scenario.blocks;
     let n_before = |due: u32| remaining.iter().filter(|l| l.block < due).count();
     let mut progress = Progress::new(n_before(due));
@@ -70,7 +72,9 @@ pub(super) fn launch(args: &Args, loaded: &Loaded, planned: Planned) -> Result<(
             progress.grow(n_before(due));
         }
         progress.begin(&planned.launch_id);
-        let Some(record) = one(&launcher, loaded, planned, verifying.request(loaded, planned))? else {
+        let Some(record) =
+            one(&launcher, loaded, planned, canary.as_ref(), verifying.request(loaded, planned))?
+        else {
             return Ok((writer.dir().to_owned(), Ended::Interrupted));
         };
         writer.append(&record)?;
@@ -98,8 +102,11 @@ fn one(
     launcher: &Launcher,
     loaded: &Loaded,
     planned: &PlannedLaunch,
+    canary: Option<&CanaryRunner>,
     verify: Option<Verify>,
 ) -> Result<Option<LaunchRecord>> {
+    // Without a canary nothing computes, and the machine is not looked at.
+    let before = canary.map(|canary| (canary.run(), Sensors::read()));
     let started_at = now();
     let (argv, wall_ns, outcome) = match spec(loaded, planned, verify)? {
         Ok(spec) => match launcher.launch(&planned.launch_id, planned.cell.threads, &spec) {
@@ -108,6 +115,9 @@ fn one(
         },
         Err(failure) => (Vec::new(), 0, failed(failure)),
     };
+    let conditions = before.map_or_else(Conditions::default, |(canary, before)| {
+        Conditions::between(&before, &Sensors::read(), cpu_s(&outcome), None, Some(canary))
+    });
     Ok(Some(LaunchRecord {
         schema: SAMPLE_SCHEMA,
         launch_id: planned.launch_id.clone(),
@@ -120,9 +130,14 @@ fn one(
         started_at,
         wall_ns,
         argv,
-        conditions: Default::default(),
+        conditions,
         outcome,
     }))
+}
+
+/// Processor time that the framework's processes took, s.
+fn cpu_s(_outcome: &Outcome) -> Option<f64> {
+    None
 }
 
 fn failed(failure: Failure) -> Outcome {

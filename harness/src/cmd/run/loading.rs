@@ -1,13 +1,14 @@
 //! What a run works with: the scenario, the machine, the model file and the frameworks.
 
 use super::frameworks::{Row, find};
-use super::{Args, Usage};
+use super::{Args, Usage, looking};
 use crate::bundle::{self, Bundle, ReadPerToken};
 use crate::cache::Cache;
 use crate::cmd::models::Meter;
 use crate::framework::Registry;
 use crate::machine::Machine;
 use crate::model::{self, ModelFile, Tools};
+use crate::preflight::{Finding, MachineLock};
 use crate::redact::{BUILD_NAME, CACHE_NAME, OUT_NAME, Redactor, TMP_NAME};
 use crate::scenario::{FULL_SESSION_BLOCKS, Scenario};
 use anyhow::{Context, Result};
@@ -26,6 +27,10 @@ pub(super) struct Loaded {
     pub(super) seed: u64,
     pub(super) registry: Registry,
     pub(super) machine: Machine,
+    /// What spoke against measuring on it.
+    pub(super) findings: Vec<Finding>,
+    /// No other run measures meanwhile.
+    pub(super) _lock: Option<MachineLock>,
     pub(super) model: ModelFile,
     /// Tokens of the model's vocabulary, of which prompts are drawn.
     pub(super) vocab_size: u32,
@@ -72,6 +77,16 @@ pub(super) fn load(args: &Args) -> Result<Loaded> {
     if let Some(reason) = &model.stand_in_reason {
         eprintln!("{}: {reason}", model.name);
     }
+    let lock = (!args.dry_run).then(|| looking::lock(&cache)).transpose()?;
+    let (machine, findings) = match &resumed {
+        Some(bundle) => (bundle.manifest.machine.clone(), bundle.manifest.preflight.clone()),
+        None if args.dry_run => (Machine::detect(), Vec::new()),
+        None => {
+            let machine = looking::machine(&scenario)?;
+            let findings = looking::findings(args, &scenario, &machine, model.bytes)?;
+            (machine, findings)
+        }
+    };
     let gguf = Gguf::open(&model.path)?;
     let (vocab_size, verify_text) = vocabulary(&gguf)?;
     let read_per_token = model::read_per_token(&gguf)
@@ -82,7 +97,9 @@ pub(super) fn load(args: &Args) -> Result<Loaded> {
         read_per_token,
         scenario_sha256: format!("{:x}", Sha256::digest(&scenario_text)),
         redactor: redactor(args, &cache),
-        machine: Machine::detect(),
+        machine,
+        findings,
+        _lock: lock,
         scenario,
         scenario_text,
         seed,

@@ -45,6 +45,7 @@ fn manifest(loaded: &Loaded, plan: Plan) -> Manifest {
         scenario_sha256: loaded.scenario_sha256.clone(),
         scenario: loaded.scenario.clone(),
         machine: loaded.machine.clone(),
+        preflight: loaded.findings.clone(),
         model: ModelRecord {
             name: model.name.clone(),
             quantization: model.quantization.clone(),
