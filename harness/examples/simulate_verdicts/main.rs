@@ -16,7 +16,7 @@ use anyhow::Context;
 use harness::stats::Schedule;
 use session::Noise;
 use std::path::PathBuf;
-use study::{DIFFERENCE, MARGIN, Method};
+use study::{MARGIN, Method, POWER};
 
 const SESSIONS: u64 = 2_000;
 const BLOCKS: [usize; 3] = [6, 10, 20];
@@ -80,10 +80,11 @@ fn print_verdicts(sessions: u64) {
                     r.ranked_at_margin,
                     r.equivalent_at_margin,
                     r.coverage,
-                    r.found,
-                    r.smallest_found,
                 ];
-                println!("| {} | {blocks} | {} |", noise.words(), rates.map(percent).join(" | "));
+                let enough = if r.found < POWER { ", too few blocks" } else { "" };
+                let (rates, found) = (rates.map(percent).join(" | "), percent(r.found));
+                let smallest = percent(r.smallest_found);
+                println!("| {} | {blocks} | {rates} | {found}{enough} | {smallest} |", noise.words());
             }
         }
     }
@@ -145,10 +146,6 @@ fn print_adaptive(sessions: u64) {
             println!("| {} | {} | {blocks} | {} |", percent(target_ci), noise.words(), rates.join(" | "));
         }
     }
-}
-
-fn found_percent() -> f64 {
-    ((DIFFERENCE - 1.0) * 100.0).round()
 }
 
 fn percent(share: f64) -> String {
