@@ -13,10 +13,10 @@ mod study;
 mod tests;
 
 use anyhow::Context;
-use harness::stats::Schedule;
+use harness::stats::{Ratio, Schedule};
 use session::Noise;
 use std::path::PathBuf;
-use study::{DIFFERENCE, MARGIN, Method};
+use study::{MARGIN, Method, POWER};
 
 const SESSIONS: u64 = 2_000;
 const BLOCKS: [usize; 3] = [6, 10, 20];
@@ -80,10 +80,11 @@ fn print_verdicts(sessions: u64) {
                     r.ranked_at_margin,
                     r.equivalent_at_margin,
                     r.coverage,
-                    r.found,
-                    r.smallest_found,
                 ];
-                println!("| {} | {blocks} | {} |", noise.words(), rates.map(percent).join(" | "));
+                let enough = if r.found < POWER { ", too few blocks" } else { "" };
+                let (rates, found) = (rates.map(percent).join(" | "), percent(r.found));
+                let smallest = percent(r.smallest_found);
+                println!("| {} | {blocks} | {rates} | {found}{enough} | {smallest} |", noise.words());
             }
         }
     }
@@ -108,14 +109,7 @@ fn print_methods(sessions: u64) {
                     [r.coverage, r.ranked_equal, r.ranked_at_margin, r.found].map(percent).join(" | ");
                 println!("| {} | {blocks} | {} | {rates} |", noise.words(), method.words());
                 if method == Method::Wider {
-                    for (family, words) in [(1.0, "and p ≤ 5%"), (2.0, "and p ≤ 5%, Holm over 2 rows")] {
-                        let (margin, found) = study::ranked_with_p(&ratios, &logs, family);
-                        let (margin, found) = (percent(margin), percent(found));
-                        println!(
-                            "| {} | {blocks} | the wider, {words} | | | {margin} | {found} |",
-                            noise.words()
-                        );
-                    }
+                    print_with_p(&noise, blocks, &ratios, &logs);
                 }
             }
         }
@@ -123,11 +117,17 @@ fn print_methods(sessions: u64) {
     println!();
 }
 
+/// The interval in use, with a small p demanded too.
+fn print_with_p(noise: &Noise, blocks: usize, ratios: &[Ratio], logs: &[Vec<f64>]) {
+    for (family, words) in [(1.0, "and p ≤ 5%"), (2.0, "and p ≤ 5%, Holm over 2 rows")] {
+        let (margin, found) = study::ranked_with_p(ratios, logs, family);
+        let rates = [margin, found].map(percent).join(" | ");
+        println!("| {} | {blocks} | the wider, {words} | | | {rates} |", noise.words());
+    }
+}
+
 fn print_adaptive(sessions: u64) {
-    println!(
-        "Blocks added until the interval is narrow ({}% true difference to be found):\n",
-        found_percent()
-    );
+    println!("Blocks added, from 6 to at most 40, until the interval is narrower than target_ci:\n");
     println!(
         "| target_ci | noise | median blocks | at the cap | equal: ranked | at δ: ranked | coverage | 5% found |\n\
          |--:|---|--:|--:|--:|--:|--:|--:|"
@@ -145,10 +145,6 @@ fn print_adaptive(sessions: u64) {
             println!("| {} | {} | {blocks} | {} |", percent(target_ci), noise.words(), rates.join(" | "));
         }
     }
-}
-
-fn found_percent() -> f64 {
-    ((DIFFERENCE - 1.0) * 100.0).round()
 }
 
 fn percent(share: f64) -> String {

@@ -46,7 +46,7 @@ impl Noise {
         };
         let mut block = |b: usize| {
             let (first, second) = (launch(2 * b), launch(2 * b + 1));
-            if b % 2 == 0 { (first, second) } else { (second, first) }
+            if b.is_multiple_of(2) { (first, second) } else { (second, first) }
         };
         (0..blocks).map(&mut block).collect()
     }

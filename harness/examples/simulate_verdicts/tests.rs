@@ -13,23 +13,21 @@ const HEAVY: Noise = Noise { ratio_sd: 0.02, has_drift: true, is_heavy: true };
 
 #[test]
 fn six_blocks_seldom_rank_what_is_equal_and_find_what_is_not() {
-    for noise in [USUAL, HEAVY] {
-        let rates = study::rates(&study::ratios(&noise, 6, SESSIONS));
-        assert!(rates.ranked_equal < 0.03, "{noise:?} {rates:?}");
-        assert!(rates.ranked_at_margin < 0.06, "{noise:?} {rates:?}");
-        assert!(rates.coverage > 0.91, "{noise:?} {rates:?}");
-    }
+    let rates = study::rates(&study::ratios(&HEAVY, 6, SESSIONS));
+    assert!(rates.ranked_equal < 0.03 && rates.ranked_at_margin < 0.06 && rates.coverage > 0.91, "{rates:?}");
     let rates = study::rates(&study::ratios(&QUIET, 6, SESSIONS));
     assert!(rates.found > 0.95 && rates.smallest_found < 0.05, "{rates:?}");
-    assert!(rates.equivalent_equal > 0.9, "{rates:?}");
+    assert!(rates.equivalent_equal > 0.8, "{rates:?}");
 }
 
 #[test]
 fn a_bootstrap_alone_is_too_narrow_for_six_blocks() {
     let sessions = study::log_ratios(&USUAL, 6, SESSIONS);
-    let coverage = |method| study::rates(&study::ratios_by(method, &sessions)).coverage;
-    let (bca, wider) = (coverage(Method::Bca), coverage(Method::Wider));
-    assert!(bca < 0.91 && wider > 0.91 && wider >= coverage(Method::Student), "{bca} {wider}");
+    let rates = |method| study::rates(&study::ratios_by(method, &sessions));
+    let (bca, student, wider) = (rates(Method::Bca), rates(Method::Student), rates(Method::Wider));
+    assert!(bca.coverage < 0.91 && wider.coverage > 0.91, "{bca:?} {wider:?}");
+    assert!(wider.coverage >= student.coverage && wider.ranked_equal <= student.ranked_equal, "{student:?}");
+    assert!(wider.ranked_equal < 0.03 && wider.ranked_at_margin < 0.06, "{wider:?}");
 }
 
 #[test]

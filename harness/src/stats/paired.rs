@@ -65,7 +65,7 @@ pub fn sign_flip_p(differences: &[f64], seed: u64) -> f64 {
     let mut signs = 0;
     let mut flip = |i: usize| {
         // 64 signs a draw.
-        if i % 64 == 0 {
+        if i.is_multiple_of(64) {
             signs = rng.next_u64();
         }
         signs >> (i % 64) & 1 == 1

@@ -173,7 +173,7 @@ mod tests {
         assert!((slope(&disturbed) - 0.01).abs() < 1e-3, "{}", slope(&disturbed));
     }
 
-    /// Every order of `values`, by the heap's swaps.
+    /// Every order of `values`, by Heap's swaps.
     fn scores_of_all_orders(values: &mut Vec<f64>, k: usize, scores: &mut Vec<i64>) {
         if k <= 1 {
             let of = |i: usize, j: usize| i64::from(values[j] > values[i]) - i64::from(values[j] < values[i]);
@@ -184,7 +184,7 @@ mod tests {
         }
         for i in 0..k {
             scores_of_all_orders(values, k - 1, scores);
-            let other = if k % 2 == 0 { i } else { 0 };
+            let other = if k.is_multiple_of(2) { i } else { 0 };
             values.swap(other, k - 1);
         }
     }
