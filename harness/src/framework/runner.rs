@@ -15,7 +15,7 @@ pub(super) fn describe(request: &LaunchRequest) -> Result<LaunchSpec, Failure> {
         .collect::<Result<_, Failure>>()?;
     let self_reported_load = entry.self_reported_load;
     let conversation = Conversation::Runner { job: job(request)?, self_reported_load };
-    Ok(LaunchSpec { argv, env, conversation })
+    Ok(LaunchSpec { argv, env, cpus: None, conversation })
 }
 
 fn job(request: &LaunchRequest) -> Result<Job, Failure> {

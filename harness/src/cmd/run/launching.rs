@@ -6,17 +6,17 @@ use super::planning::Planned;
 use super::progress::Progress;
 use super::provenance::now;
 use super::{Args, Usage};
-use crate::bundle::{Manifest, Writer};
+use crate::bundle::{BundleError, Manifest, Writer};
 use crate::framework::{Failure, LaunchRequest, LaunchSpec, ModelRef, describe, describe_cross_check};
-use crate::launch::{Launcher, free_port};
+use crate::launch::{Launcher, end_abandoned, free_port};
 use crate::plan::PlannedLaunch;
 use crate::prompts::{prompts, verification_prompt};
 use crate::protocol::Verify;
 use crate::sample::{LaunchRecord, Outcome, Role, SAMPLE_SCHEMA};
 use crate::scenario::{CROSS_CHECK_FRAMEWORK, Scenario};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use signal_hook::consts::{SIGINT, SIGTERM};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -50,6 +50,7 @@ pub(super) fn launch(args: &Args, loaded: &Loaded, planned: Planned) -> Result<(
             writer.append(&record)?;
         }
     }
+    end_abandoned();
     let launcher = Launcher {
         shim: std::env::current_exe().ok(),
         logs_dir: writer.logs_dir(),
@@ -63,12 +64,18 @@ pub(super) fn launch(args: &Args, loaded: &Loaded, planned: Planned) -> Result<(
         let Some(record) = one(&launcher, loaded, planned)? else {
             return Ok((writer.dir().to_owned(), Ended::Interrupted));
         };
-        writer.append(&record)?;
+        writer.append(&record).map_err(|error| not_recorded(args, writer.dir(), &error))?;
         progress.end(&record);
     }
     let dir = writer.dir().to_owned();
     writer.finish()?;
     Ok((dir, Ended::Complete))
+}
+
+/// A launch that could not be written down ends the run, and can be made again.
+fn not_recorded(args: &Args, dir: &Path, error: &BundleError) -> anyhow::Error {
+    let resume = super::resume_command(args, dir);
+    anyhow!("{error}: the last launch could not be recorded; those before it are safe. Make room on the disk, then go on with: {resume}")
 }
 
 /// The first signal asks the run to stop; a second one ends it at once.
@@ -87,7 +94,7 @@ fn one(launcher: &Launcher, loaded: &Loaded, planned: &PlannedLaunch) -> Result<
     let started_at = now();
     let (argv, wall_ns, outcome) = match spec(loaded, planned)? {
         Ok(spec) => match launcher.launch(&planned.launch_id, planned.cell.threads, &spec) {
-            Ok(launched) => (spec.argv, launched.wall_ns, launched.outcome),
+            Ok(launched) => (launched.argv, launched.wall_ns, launched.outcome),
             Err(_) => return Ok(None),
         },
         Err(failure) => (Vec::new(), 0, failed(failure)),
