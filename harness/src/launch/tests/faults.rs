@@ -134,16 +134,21 @@ fn processors_cannot_be_chosen_without_the_shim() {
 #[test]
 #[cfg(target_os = "linux")]
 fn a_sampler_can_be_attached_to_a_running_process() {
+    use crate::sample::Memory;
     use std::io::BufRead;
-    // Reading 40 MB into a variable and dropping it raises the mark; what comes after does not.
-    let script = "x=$(head -c 40000000 /dev/zero | tr '\\0' x); unset x; exec sh -c 'echo ready; sleep 300'";
+    // Reading 40 MB into a variable and dropping it raises the mark for good.
+    let script = "x=$(head -c 40000000 /dev/zero | tr '\\0' x); unset x; echo ready; read -r nothing";
     let mut child = std::process::Command::new("sh")
         .args(["-c", script])
+        .stdin(std::process::Stdio::piped())
         .stdout(std::process::Stdio::piped())
         .spawn()
         .expect("started");
     let mut line = String::new();
     std::io::BufReader::new(child.stdout.take().expect("piped")).read_line(&mut line).expect("read");
+    let mut before = Memory::default();
+    linux::Tree::new(child.id()).poll(&mut before);
+    assert!(before.rss_peak_bytes.is_some_and(|bytes| bytes > 40_000_000), "{before:?}");
     let usage = Sampler::attach(child.id()).finish();
     child.kill().and_then(|()| child.wait()).expect("ended");
     let memory = usage.memory;
