@@ -173,6 +173,7 @@ pub(crate) fn measured(planned: &PlannedLaunch, speed: Speed, workload: &Workloa
             rss_file_bytes: Some(97_000_000),
             pss_bytes: Some(97_500_000 + anon),
             n_samples: 40,
+            ..Memory::default()
         },
         gates: vec![gate("nothing_cached", "0 cached"), gate("right_output", "the reference's 32 tokens")],
         reported: vec![Reported { name: "decode_tok_s".to_owned(), values: vec![decode * 1.01] }],

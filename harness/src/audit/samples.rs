@@ -2,7 +2,7 @@
 
 use super::{Finding, RESTORE};
 use crate::framework::gates::{Expected, check_lengths, gates};
-use crate::sample::{Gate, LaunchRecord, Measured, Outcome, RequestSample, Role, gate};
+use crate::sample::{Gate, LaunchRecord, Measured, Outcome, RequestSample, Role, gate, parse_cpu_list};
 use crate::scenario::Scenario;
 
 /// Every line of `records`, which have their `right_output` gates as computed on reading.
@@ -34,13 +34,22 @@ pub(super) fn findings(scenario: &Scenario, records: &[LaunchRecord]) -> Vec<Fin
 /// What the scenario asked of a launch.
 fn expected(scenario: &Scenario, record: &LaunchRecord, measured: &Measured) -> Expected {
     let mut requests = Vec::new();
-    if let (Role::Measure, Some(workload)) = (record.role, scenario.workload(&record.workload)) {
+    if let (Role::Measure | Role::Control, Some(workload)) =
+        (record.role, scenario.workload(&record.workload))
+    {
         let cold = (scenario.cold_generate > 0).then_some(scenario.cold_generate);
         let warm = (0..scenario.repetitions).map(|_| workload.generate_tokens);
         requests.extend(cold.into_iter().chain(warm).map(|n| (workload.prompt_tokens, n)));
     }
     let is_verified = measured.verify_token_ids.is_some();
-    Expected { requests, threads: record.threads, n_verify: is_verified.then_some(scenario.verify_tokens) }
+    let affinity = measured.gates.iter().find(|g| g.name == gate::AFFINITY);
+    Expected {
+        requests,
+        threads: record.threads,
+        n_verify: is_verified.then_some(scenario.verify_tokens),
+        // Which processors a launch was given stands nowhere else.
+        cpus: affinity.and_then(|g| parse_cpu_list(&g.wanted)),
+    }
 }
 
 fn request_findings(measured: &Measured) -> Vec<String> {
@@ -74,7 +83,15 @@ fn gate_differences(expected: &Expected, measured: &Measured) -> Vec<(String, St
     let recorded = |name: &str| measured.gates.iter().find(|g| g.name == name);
     let computed = gates(expected, measured);
     let is_basic = |g: &&Gate| {
-        [gate::PROMPT_COUNT, gate::NOTHING_CACHED, gate::OUTPUT_LENGTH, gate::THREADS].contains(&&*g.name)
+        let basic = [
+            gate::PROMPT_COUNT,
+            gate::NOTHING_CACHED,
+            gate::OUTPUT_LENGTH,
+            gate::THREADS,
+            gate::THREADS_SEEN,
+            gate::AFFINITY,
+        ];
+        basic.contains(&&*g.name)
     };
     let differs = |wanted: &&Gate| recorded(&wanted.name) != Some(*wanted);
     let shown = |g: &Gate| {

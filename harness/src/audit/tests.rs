@@ -24,7 +24,7 @@ fn consistent() -> (Manifest, Vec<LaunchRecord>) {
             if planned.role == crate::sample::Role::CrossCheck {
                 requests.clear();
             }
-            m.gates = gates(&Expected { requests, threads: record.threads, n_verify: None }, m);
+            m.gates = gates(&Expected { requests, threads: record.threads, n_verify: None, cpus: None }, m);
         }
         records.push(record);
     }

@@ -13,10 +13,11 @@ pub(super) fn describe(request: &LaunchRequest) -> Result<LaunchSpec, Failure> {
         request.threads, request.workload.context, request.batch, request.kv_type, request.port,
     );
     argv.extend(flags.split_whitespace().map(str::to_string));
-    let mut talk = llama_cpp::talk(request);
+    let mut talk = llama_cpp::talk(request)?;
     // It tells no probabilities; the row of the plain engine, the same computation, does.
     talk.verify = talk.verify.map(|verify| Verify { forced: Vec::new(), ..verify });
-    Ok(LaunchSpec { argv, env: runner::environment(request)?, conversation: Conversation::Server(talk) })
+    let env = runner::environment(request)?;
+    Ok(LaunchSpec { argv, env, cpus: None, conversation: Conversation::Server(talk) })
 }
 
 #[cfg(test)]
@@ -38,7 +39,7 @@ mod tests {
         );
         let plain = with_request("engine", |request| runner::environment(&request).expect("fillable"));
         assert_eq!(env, plain);
-        let theirs = with_request("llama.cpp", |request| llama_cpp::talk(&request));
+        let theirs = with_request("llama.cpp", |request| llama_cpp::talk(&request).expect("describable"));
         assert_eq!(
             (ours.requests, ours.has_cold, ours.port),
             (theirs.requests, theirs.has_cold, theirs.port)

@@ -2,7 +2,7 @@
 
 use super::Disturbance;
 use crate::bundle::Manifest;
-use crate::sample::LaunchRecord;
+use crate::sample::{CpuSpan, LaunchRecord, Outcome};
 use crate::units::ns_to_s;
 use crate::withdrawal::{Disturbed, Limits, Seen, canary_medians, reasons, withdrawn_blocks};
 use std::collections::BTreeMap;
@@ -49,14 +49,24 @@ fn seen(record: &LaunchRecord) -> Seen {
         [("arithmetic", c.compute_ns), ("read", c.read_ns)].map(|(name, ns)| (name.to_owned(), ns as f64))
     });
     let swapped = conditions.pages_swapped_in.zip(conditions.pages_swapped_out);
+    let window = match &record.outcome {
+        Outcome::Measured(measured) => measured.cpu.window.as_ref(),
+        Outcome::Failed { .. } => None,
+    };
     let seconds = conditions.duration_ns.map(ns_to_s).filter(|&s| s > 0.0);
     Seen {
         canary: canary.into_iter().flatten().collect(),
         steal_share: conditions.steal_share,
         other_cpu_cores: conditions.other_cpu_s.zip(seconds).map(|(cpu_s, s)| cpu_s / s),
-        involuntary_switches_per_s: None,
+        involuntary_switches_per_s: window.and_then(|w| switches(w, record.threads)),
         swapped_pages: swapped.map(|(read, written)| read + written),
-        major_faults: None,
+        major_faults: window.and_then(|w| w.major_faults),
         throttle_events: conditions.throttled,
     }
+}
+
+/// Per second and thread.
+fn switches(window: &CpuSpan, threads: u32) -> Option<f64> {
+    let wall_s = window.wall_s.filter(|&s| s > 0.0)?;
+    Some(window.involuntary_switches? as f64 / wall_s / f64::from(threads.max(1)))
 }

@@ -7,19 +7,19 @@ use super::progress::Progress;
 use super::provenance::now;
 use super::verifying::Verifying;
 use super::{Args, Usage, looking};
-use crate::bundle::{self, Manifest, Writer};
+use crate::bundle::{self, BundleError, Manifest, Writer};
 use crate::conditions::{CanaryRunner, Conditions, Sensors};
 use crate::framework::{Failure, LaunchRequest, LaunchSpec, ModelRef, describe, describe_cross_check};
-use crate::launch::{Launcher, free_port};
+use crate::launch::{Launcher, end_abandoned, free_port};
 use crate::plan::PlannedLaunch;
 use crate::prompts::prompts;
 use crate::protocol::Verify;
 use crate::sample::{LaunchRecord, Outcome, Role, SAMPLE_SCHEMA};
 use crate::scenario::CROSS_CHECK_FRAMEWORK;
 use crate::summary::blocks_due;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use signal_hook::consts::{SIGINT, SIGTERM};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -50,6 +50,7 @@ pub(super) fn launch(args: &Args, loaded: &Loaded, planned: Planned) -> Result<(
             writer.append(&record)?;
         }
     }
+    end_abandoned();
     let launcher = Launcher {
         shim: std::env::current_exe().ok(),
         logs_dir: writer.logs_dir(),
@@ -77,13 +78,21 @@ pub(super) fn launch(args: &Args, loaded: &Loaded, planned: Planned) -> Result<(
         else {
             return Ok((writer.dir().to_owned(), Ended::Interrupted));
         };
-        writer.append(&record)?;
+        writer.append(&record).map_err(|error| not_recorded(args, writer.dir(), &error))?;
         verifying.take(&record);
         progress.end(&record);
     }
     let dir = writer.dir().to_owned();
     writer.finish()?;
     Ok((dir, Ended::Complete))
+}
+
+/// A launch that could not be written down ends the run, and can be made again.
+fn not_recorded(args: &Args, dir: &Path, error: &BundleError) -> anyhow::Error {
+    let resume = super::resume_command(args, dir);
+    anyhow!(
+        "{error}: the last launch could not be recorded; those before it are safe. Make room on the disk, then go on with: {resume}"
+    )
 }
 
 /// The first signal asks the run to stop; a second one ends it at once.
@@ -110,7 +119,7 @@ fn one(
     let started_at = now();
     let (argv, wall_ns, outcome) = match spec(loaded, planned, verify)? {
         Ok(spec) => match launcher.launch(&planned.launch_id, planned.cell.threads, &spec) {
-            Ok(launched) => (spec.argv, launched.wall_ns, launched.outcome),
+            Ok(launched) => (launched.argv, launched.wall_ns, launched.outcome),
             Err(_) => return Ok(None),
         },
         Err(failure) => (Vec::new(), 0, failed(failure)),
@@ -136,8 +145,11 @@ fn one(
 }
 
 /// Processor time that the framework's processes took, s.
-fn cpu_s(_outcome: &Outcome) -> Option<f64> {
-    None
+fn cpu_s(outcome: &Outcome) -> Option<f64> {
+    match outcome {
+        Outcome::Measured(measured) => Some(measured.cpu.launch.user_s? + measured.cpu.launch.system_s?),
+        Outcome::Failed { .. } => None,
+    }
 }
 
 fn failed(failure: Failure) -> Outcome {
