@@ -5,3 +5,4 @@ mod run;
 #[cfg(unix)]
 mod support;
 mod tidy;
+mod yardsticks;
