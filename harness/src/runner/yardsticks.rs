@@ -4,8 +4,10 @@ use crate::machine::{Peak, ReadBandwidth, Yardsticks};
 use engine::bandwidth::{self, Bandwidth, Sweep};
 use engine::peak;
 
-/// Of each way of reading and of each peak.
-const REPETITIONS: usize = 3;
+/// Of each way of reading.
+const READS: usize = 3;
+/// Of each peak: 20 ms each.
+const PEAKS: usize = 10;
 
 /// Measures at each number of threads, reading `bytes` of memory: a few seconds.
 ///
@@ -13,8 +15,8 @@ const REPETITIONS: usize = 3;
 /// If the memory cannot be had, or threads cannot be started.
 pub fn measure(threads: &[usize], bytes: usize) -> engine::Result<Yardsticks> {
     // Arithmetic first: the memory is given back before, not while, something is timed.
-    let peaks = peak::measure(threads, REPETITIONS)?;
-    let patterns = bandwidth::measure(&Sweep::SHORT, bytes, threads, REPETITIONS, |_| ())?;
+    let peaks = peak::measure(threads, PEAKS)?;
+    let patterns = bandwidth::measure(&Sweep::SHORT, bytes, threads, READS, |_| ())?;
     Ok(Yardsticks {
         read_bandwidth: threads.iter().filter_map(|&t| read_bandwidth(t, &patterns)).collect(),
         peak: peaks.into_iter().map(of_engine).collect(),

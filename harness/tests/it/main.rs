@@ -15,3 +15,4 @@ mod support;
 mod tidy;
 #[cfg(unix)]
 mod verify;
+mod yardsticks;
