@@ -42,7 +42,8 @@ pub fn run(args: &Args) -> Result<ExitCode> {
 #[cfg(target_os = "linux")]
 fn keep_on(list: &str) -> Result<()> {
     use rustix::thread::{CpuSet, sched_setaffinity};
-    let cpus = crate::sample::parse_cpu_list(list).filter(|cpus| cpus.iter().all(|&c| (c as usize) < CpuSet::MAX_CPU));
+    let cpus = crate::sample::parse_cpu_list(list)
+        .filter(|cpus| cpus.iter().all(|&c| (c as usize) < CpuSet::MAX_CPU));
     let Some(cpus) = cpus else { bail!("--cpus {list}: not a list of processors like 0-3,8") };
     let mut set = CpuSet::new();
     cpus.iter().for_each(|&cpu| set.set(cpu as usize));

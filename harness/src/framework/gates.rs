@@ -122,7 +122,11 @@ fn threads_seen(threads: u32, measured: &Measured) -> Option<(String, String, bo
     let cpus = window.cpus()?;
     let (busy_max, cpus_max) = (threads + COORDINATORS_MAX, f64::from(threads) * CPU_ALLOWANCE);
     let count = |n: Option<u32>| n.map_or_else(|| "?".to_owned(), |n| n.to_string());
-    let seen = format!("{} busy of {} threads, {cpus:.2} CPUs", count(window.threads_busy), count(window.threads_max));
+    let seen = format!(
+        "{} busy of {} threads, {cpus:.2} CPUs",
+        count(window.threads_busy),
+        count(window.threads_max)
+    );
     let passed = window.threads_busy.is_none_or(|n| n <= busy_max) && cpus <= cpus_max;
     Some((format!("at most {busy_max} busy threads, {cpus_max:.1} CPUs"), seen, passed))
 }
@@ -147,7 +151,8 @@ pub fn told_gates(wanted: &Wanted, class: WeightsClass, told: &Told) -> Vec<Gate
     ];
     let settings: Vec<_> = settings.into_iter().flatten().collect();
     if !settings.is_empty() {
-        let all = |of: fn(&(bool, String, String)) -> &str| settings.iter().map(of).collect::<Vec<_>>().join(", ");
+        let all =
+            |of: fn(&(bool, String, String)) -> &str| settings.iter().map(of).collect::<Vec<_>>().join(", ");
         let passed = settings.iter().all(|s| s.0);
         add(gate::SETTINGS, passed, all(|s| &s.1), all(|s| &s.2));
     }

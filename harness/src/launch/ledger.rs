@@ -77,7 +77,8 @@ mod tests {
     use super::*;
 
     fn ledger(processes: &[(u32, u64)], tasks: &[(u32, u64)]) -> Ledger {
-        let process = |user_ticks| ProcessUse { user_ticks, system_ticks: 1, minor_faults: 7, major_faults: 2 };
+        let process =
+            |user_ticks| ProcessUse { user_ticks, system_ticks: 1, minor_faults: 7, major_faults: 2 };
         let task = |ticks| TaskUse { ticks, voluntary: 3, involuntary: 1 };
         Ledger {
             processes: processes.iter().map(|&(pid, ticks)| ((pid, 0), process(ticks))).collect(),

@@ -53,7 +53,8 @@ pub(super) fn classify(failure: Failure, was_killed: bool, before: OomKills, aft
     if failure.kind != FailureKind::Crashed || !was_killed || !after.rose_since(before) {
         return failure;
     }
-    let remedy = "the kernel killed it because memory had run out; use a smaller model or context, or free memory";
+    let remedy =
+        "the kernel killed it because memory had run out; use a smaller model or context, or free memory";
     Failure::new(FailureKind::OutOfMemory, format!("{}: {remedy}", failure.message))
 }
 
@@ -78,7 +79,8 @@ mod tests {
         assert_eq!(kills(&[vmstat, v2, ("/sys/fs/cgroup/a/b/memory.events", events)]), Some(2));
         assert_eq!(kills(&[vmstat, v2, ("/sys/fs/cgroup/memory.events", events)]), Some(2));
         let v1 = ("/proc/self/cgroup", "9:cpu:/x\n4:memory:/c\n0::/\n");
-        let control = ("/sys/fs/cgroup/memory/c/memory.oom_control", "oom_kill_disable 0\nunder_oom 0\noom_kill 4\n");
+        let control =
+            ("/sys/fs/cgroup/memory/c/memory.oom_control", "oom_kill_disable 0\nunder_oom 0\noom_kill 4\n");
         assert_eq!(kills(&[vmstat, v1, control]), Some(4));
     }
 

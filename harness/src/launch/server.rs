@@ -102,7 +102,8 @@ impl Client {
         sampler.mark_answered();
         let verify_token_ids = self.verify(talk, child, limits)?;
         let told = self.told(talk, child, limits)?;
-        let (version, build) = (talk.program_version.clone().unwrap_or_else(|| told.version.clone()), told.version.clone());
+        let (version, build) =
+            (talk.program_version.clone().unwrap_or_else(|| told.version.clone()), told.version.clone());
         Ok(Measured {
             version,
             build,

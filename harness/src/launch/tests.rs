@@ -137,7 +137,8 @@ fn a_failure_keeps_the_end_of_stderr() {
 fn a_program_that_is_not_there_cannot_be_started() {
     let bench = bench(3000);
     let conversation = Conversation::Runner { job: job(), self_reported_load: false };
-    let spec = LaunchSpec { argv: vec!["/no/such/program".into()], env: BTreeMap::new(), cpus: None, conversation };
+    let spec =
+        LaunchSpec { argv: vec!["/no/such/program".into()], env: BTreeMap::new(), cpus: None, conversation };
     let launched = bench.launcher.launch("x", 1, &spec).expect("not interrupted");
     let Outcome::Failed { kind, message, .. } = launched.outcome else { panic!("fails") };
     assert_eq!(kind, FailureKind::Spawn);
@@ -233,12 +234,11 @@ fn server(port: u16) -> Conversation {
 
 #[test]
 fn a_server_that_never_listens_crashes_or_times_out() {
-    let failure = |timeout_ms, script| {
-        match bench(timeout_ms).launch(script, server(free_port().expect("a port"))) {
+    let failure =
+        |timeout_ms, script| match bench(timeout_ms).launch(script, server(free_port().expect("a port"))) {
             Ok(Outcome::Failed { message, .. }) => message,
             other => panic!("{other:?}"),
-        }
-    };
+        };
     assert_eq!(failure(5000, "sleep 0.1; exit 7"), "ended with exit code 7 before the model was loaded");
     assert_eq!(failure(300, "sleep 60"), "no end within 0.3 s, waiting for the model to be loaded");
 }

@@ -9,7 +9,12 @@ use std::path::Path;
 fn frameworks_that_stop_or_talk_too_much_are_rows() {
     use FailureKind::*;
     let cases = [
-        ("tears", "half_line: true", Crashed, "exit code 70 before the end of a line, where `sample` was due"),
+        (
+            "tears",
+            "half_line: true",
+            Crashed,
+            "exit code 70 before the end of a line, where `sample` was due",
+        ),
         ("stalls", "hang_midway: true", TimedOut, "no end within 5 s, waiting for `sample`"),
         ("is-killed", "killed: true", Crashed, "signal 9 (SIGKILL: out of memory, or killed by hand)"),
         ("floods", "stdout_mb: 100", Garbage, "more characters"),
@@ -85,7 +90,7 @@ fn a_full_disk_stops_the_run_and_loses_nothing() {
         command.args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(&runs);
         command.output().is_ok_and(|output| output.status.success())
     };
-    if !mount("size=64k") {
+    if !mount("size=40k") {
         eprintln!("SKIPPED: a small file system cannot be mounted here; that takes root");
         return;
     }
@@ -117,7 +122,8 @@ fn what_a_killed_harness_left_behind_is_ended_by_the_next() {
         let processes = std::fs::read_dir("/proc").expect("readable").flatten();
         let is_ours = |path: &Path| {
             let has = |name: &str, wanted: &str| {
-                std::fs::read(path.join(name)).is_ok_and(|text| String::from_utf8_lossy(&text).contains(wanted))
+                std::fs::read(path.join(name))
+                    .is_ok_and(|text| String::from_utf8_lossy(&text).contains(wanted))
             };
             has("environ", &marker) && has("cmdline", "sleep")
         };

@@ -47,7 +47,7 @@ pub(super) fn launch(args: &Args, loaded: &Loaded, planned: Planned) -> Result<(
     };
     for record in unavailable_records(&manifest) {
         if !finished.contains(&record.launch_id) {
-            writer.append(&record)?;
+            writer.append(&record).map_err(|error| not_recorded(args, writer.dir(), &error))?;
         }
     }
     end_abandoned();
@@ -75,7 +75,9 @@ pub(super) fn launch(args: &Args, loaded: &Loaded, planned: Planned) -> Result<(
 /// A launch that could not be written down ends the run, and can be made again.
 fn not_recorded(args: &Args, dir: &Path, error: &BundleError) -> anyhow::Error {
     let resume = super::resume_command(args, dir);
-    anyhow!("{error}: the last launch could not be recorded; those before it are safe. Make room on the disk, then go on with: {resume}")
+    anyhow!(
+        "{error}: the last launch could not be recorded; those before it are safe. Make room on the disk, then go on with: {resume}"
+    )
 }
 
 /// The first signal asks the run to stop; a second one ends it at once.

@@ -18,10 +18,7 @@ fn frameworks_that_stop_halfway_are_told_by_where_they_stopped() {
         other => panic!("{other:?}"),
     };
     assert_eq!(timed_out(&format!("{HELLO}; sleep 60")), "no end within 0.5 s, waiting for `ready`");
-    assert_eq!(
-        timed_out(&format!("{begin}; {half}; sleep 60")),
-        "no end within 0.5 s, waiting for `sample`"
-    );
+    assert_eq!(timed_out(&format!("{begin}; {half}; sleep 60")), "no end within 0.5 s, waiting for `sample`");
 }
 
 #[test]
@@ -50,7 +47,9 @@ fn much_on_stderr_blocks_nothing_and_is_cut() {
 #[cfg(target_os = "linux")]
 fn leaving(file: &Path) -> String {
     let file = file.display();
-    format!("(setsid sh -c 'echo $$ > {file}; exec sleep 300' >/dev/null &); while ! [ -s {file} ]; do sleep 0.01; done")
+    format!(
+        "(setsid sh -c 'echo $$ > {file}; exec sleep 300' >/dev/null &); while ! [ -s {file} ]; do sleep 0.01; done"
+    )
 }
 
 #[test]
@@ -62,7 +61,9 @@ fn a_process_that_left_the_group_is_ended_too() {
     let Outcome::Measured(_) = bench.run(&script) else { panic!("measured") };
     assert!(is_gone(&file));
     std::fs::remove_file(&file).expect("there");
-    let Outcome::Failed { message, .. } = bench.run(&format!("{}; exit 3", leaving(&file))) else { panic!("fails") };
+    let Outcome::Failed { message, .. } = bench.run(&format!("{}; exit 3", leaving(&file))) else {
+        panic!("fails")
+    };
     assert_eq!(message, "ended with exit code 3 before `hello`");
     assert!(is_gone(&file));
 }
@@ -95,7 +96,10 @@ fn a_server_that_loses_its_port_starts_again_with_another() {
     let bench = bench(60_000);
     let dir = bench.dir.path().to_owned();
     // The first start waits until its port has been taken, and ends; later ones end at once.
-    let script = format!("cd {}; echo $2 >> ports; [ -e go ] || while ! [ -e go ]; do sleep 0.01; done; exit 7", dir.display());
+    let script = format!(
+        "cd {}; echo $2 >> ports; [ -e go ] || while ! [ -e go ]; do sleep 0.01; done; exit 7",
+        dir.display()
+    );
     let thief = std::thread::spawn(move || {
         let first = loop {
             let ports = std::fs::read_to_string(dir.join("ports")).unwrap_or_default();
@@ -124,7 +128,8 @@ fn a_server_that_loses_its_port_starts_again_with_another() {
 fn processors_cannot_be_chosen_without_the_shim() {
     let bench = bench(3000);
     let conversation = Conversation::Runner { job: job(), self_reported_load: false };
-    let spec = LaunchSpec { argv: vec!["true".into()], env: BTreeMap::new(), cpus: Some(vec![0]), conversation };
+    let spec =
+        LaunchSpec { argv: vec!["true".into()], env: BTreeMap::new(), cpus: Some(vec![0]), conversation };
     let launched = bench.launcher.launch("x", 1, &spec).expect("not interrupted");
     let Outcome::Failed { kind, .. } = launched.outcome else { panic!("fails") };
     assert_eq!(kind, FailureKind::Unsupported);
@@ -154,5 +159,9 @@ fn a_sampler_can_be_attached_to_a_running_process() {
     let memory = usage.memory;
     assert_eq!(memory.peak_since, Some(crate::sample::PeakSince::Attach), "ours to reset");
     assert!(memory.rss_peak_bytes.is_some_and(|bytes| bytes < 20_000_000), "{memory:?}");
-    assert!(usage.cpu.window.is_none() && usage.cpu.launch.user_s.is_some_and(|s| s < 1.0), "{:?}", usage.cpu);
+    assert!(
+        usage.cpu.window.is_none() && usage.cpu.launch.user_s.is_some_and(|s| s < 1.0),
+        "{:?}",
+        usage.cpu
+    );
 }
