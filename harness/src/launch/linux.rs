@@ -68,13 +68,16 @@ impl Tree {
             ledger.processes.insert((*pid, stat.start_ticks), stat.used);
             for tid in tasks(*pid) {
                 let path = |name: &str| format!("/proc/{pid}/task/{tid}/{name}");
-                let stat = read(&mut self.buffer, &path("stat")).and_then(Stat::parse);
-                let status = read(&mut self.buffer, &path("status")).map(Status::parse);
-                let (Some(stat), Some(status)) = (stat, status) else { continue };
+                let Some(stat) = read(&mut self.buffer, &path("stat")).and_then(Stat::parse) else {
+                    continue;
+                };
+                let Some(status) = read(&mut self.buffer, &path("status")).map(Status::parse) else {
+                    continue;
+                };
                 let ticks = stat.used.user_ticks + stat.used.system_ticks;
                 let Status { voluntary, involuntary, .. } = status;
                 ledger.tasks.insert((tid, stat.start_ticks), TaskUse { ticks, voluntary, involuntary });
-                ledger.cpus.extend(status.cpus.iter().flatten());
+                ledger.cpus.extend(status.cpus.and_then(parse_cpu_list).into_iter().flatten());
             }
         }
     }
@@ -143,7 +146,7 @@ fn kb(text: &str) -> Option<u64> {
 
 /// `/proc/PID/status`; a task's has the same form.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Status {
+struct Status<'a> {
     rss_peak_bytes: Option<u64>,
     rss_anon_bytes: Option<u64>,
     /// With shared memory.
@@ -152,11 +155,12 @@ struct Status {
     n_threads: Option<u64>,
     voluntary: u64,
     involuntary: u64,
-    cpus: Option<std::collections::BTreeSet<u32>>,
+    /// `0-3,8`
+    cpus: Option<&'a str>,
 }
 
-impl Status {
-    fn parse(text: &str) -> Status {
+impl<'a> Status<'a> {
+    fn parse(text: &'a str) -> Status<'a> {
         let mut status = Status::default();
         for (name, value) in text.lines().filter_map(|line| line.split_once(':')) {
             match name {
@@ -167,7 +171,7 @@ impl Status {
                 "Threads" => status.n_threads = value.trim().parse().ok(),
                 "voluntary_ctxt_switches" => status.voluntary = value.trim().parse().unwrap_or(0),
                 "nonvoluntary_ctxt_switches" => status.involuntary = value.trim().parse().unwrap_or(0),
-                "Cpus_allowed_list" => status.cpus = parse_cpu_list(value),
+                "Cpus_allowed_list" => status.cpus = Some(value.trim()),
                 _ => {}
             }
         }
@@ -218,7 +222,7 @@ mod tests {
             n_threads: Some(3),
             voluntary: 5,
             involuntary: 2,
-            cpus: Some([0, 1].into()),
+            cpus: Some("0-1"),
         };
         assert_eq!(Status::parse(text), wanted);
         assert_eq!(Status::parse("State:\tZ (zombie)\n").rss_peak_bytes, None);

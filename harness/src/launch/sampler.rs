@@ -14,9 +14,9 @@ use std::time::{Duration, Instant};
 const POLL: Duration = Duration::from_millis(20);
 /// Between two looks at processes and threads.
 const WALK: Duration = Duration::from_millis(200);
-/// A look is followed by a pause of at least so many times its own length, so that the sampler takes at most 1% of
+/// A look is followed by a pause of at least so many times its own length, so that the sampler takes at most 0.5% of
 /// one processor, however many threads there are: half of it for each of the two kinds.
-const PAUSE_FACTOR: u32 = 200;
+const PAUSE_FACTOR: u32 = 400;
 
 /// What a launch took.
 #[derive(Debug, Clone, Default, PartialEq)]

@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 /// A figure of several processes is the largest sum over those that were alive at the same time: a process that ends
 /// counts in the sums of its time and in no later one.
 ///
-/// macOS keeps a mark of its own (`ri_lifetime_max_phys_footprint` of `proc_pid_rusage`), but no crate that reads it
-/// does without unsafe code here or a C toolchain at build time; there the resident set is sampled instead, which can
-/// miss a short peak and counts mapped file pages as Linux does.
+/// macOS keeps a mark of its own (`ri_lifetime_max_phys_footprint` of `proc_pid_rusage`), which is not read: it takes a
+/// crate of its own, such as `darwin-libproc`, since there is no unsafe code here. The resident set is sampled there
+/// instead, which can miss a short peak and counts mapped file pages as Linux does.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Memory {
     /// High-water mark of the resident set (Linux `VmHWM`; elsewhere the largest sample).

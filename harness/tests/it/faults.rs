@@ -90,7 +90,7 @@ fn a_full_disk_stops_the_run_and_loses_nothing() {
         command.args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(&runs);
         command.output().is_ok_and(|output| output.status.success())
     };
-    if !mount("size=64k") {
+    if !mount("size=40k") {
         eprintln!("SKIPPED: a small file system cannot be mounted here; that takes root");
         return;
     }

@@ -1,6 +1,6 @@
 //! `kill -9` at random moments: in the end the bundle is the one of a run that nobody disturbed.
 
-use crate::support::Place;
+use crate::support::{Place, wait_until};
 use harness::bundle::Bundle;
 use harness::sample::{LaunchRecord, Measured, Outcome};
 use rustix::process::Signal;
@@ -8,8 +8,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 const KILLS: u64 = 20;
-/// A run is killed this long after its start at the latest.
-const LIFE_MS_MAX: u64 = 400;
+/// A run is killed after it has recorded fewer launches than this …
+const LAUNCHES_MAX: u64 = 2;
+/// … and a while, shorter than this: in the middle of a launch, of writing it down, or between the two.
+const WHILE_MS_MAX: u64 = 40;
 const SEED: u64 = 7;
 
 /// The `n`th draw below `limit` (splitmix64, Steele, Lea and Flood 2014).
@@ -21,7 +23,7 @@ fn draw(n: u64, limit: u64) -> u64 {
 }
 
 fn place() -> Place {
-    let place = Place::new(&[("other", "seed: 2")], 30);
+    let place = Place::new(&[("other", "seed: 2")], 24);
     place.run(&["--dry-run"]).code(0); // makes the model
     place
 }
@@ -46,6 +48,12 @@ fn lasting(record: &LaunchRecord) -> LaunchRecord {
     }
 }
 
+/// Launches that are recorded so far, a torn line aside.
+fn n_recorded(place: &Place) -> usize {
+    let text = place.started_bundle().map(|dir| std::fs::read_to_string(dir.join("samples.jsonl")));
+    text.and_then(Result::ok).map_or(0, |text| text.matches('\n').count())
+}
+
 fn by_id(bundle: &Bundle) -> BTreeMap<String, LaunchRecord> {
     bundle.records.iter().map(|r| (r.launch_id.clone(), lasting(r))).collect()
 }
@@ -55,6 +63,7 @@ fn twenty_kills_change_nothing() {
     let undisturbed = place();
     undisturbed.run(&[]).code(0);
     let undisturbed = undisturbed.bundle();
+    let n_all = undisturbed.manifest.plan.launches.len();
 
     let place = place();
     let mut n_midway = 0;
@@ -63,12 +72,14 @@ fn twenty_kills_change_nothing() {
             Some(dir) => place.start(&["--resume", &dir.display().to_string()]),
             None => place.start(&[]),
         };
-        std::thread::sleep(Duration::from_millis(draw(n, LIFE_MS_MAX)));
+        let n_wanted = (n_recorded(&place) + draw(2 * n, LAUNCHES_MAX) as usize).min(n_all);
+        wait_until("launches", || n_recorded(&place) >= n_wanted);
+        std::thread::sleep(Duration::from_millis(draw(2 * n + 1, WHILE_MS_MAX)));
         running.signal(Signal::KILL);
         running.wait();
-        n_midway += usize::from(place.started_bundle().is_some());
+        n_midway += usize::from((1..n_all).contains(&n_recorded(&place)));
     }
-    assert!(n_midway > 0, "a bundle was begun before the last kill");
+    assert!(n_midway > 0, "killed midway");
     let dir = place.started_bundle().expect("begun");
     place.run(&["--resume", &dir.display().to_string()]).code(0);
 

@@ -175,3 +175,22 @@ fn the_engine_runs_on_the_tiny_model() {
     assert!(engine.gates_passed(), "{:?}", engine.gates);
     assert!(engine.memory.rss_peak_bytes.is_some_and(|b| b > 1_000_000), "{:?}", engine.memory);
 }
+
+#[test]
+fn older_bundles_still_read() {
+    let runs = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../reports/runs");
+    let mut n_measured = 0;
+    for entry in std::fs::read_dir(&runs).expect("committed") {
+        let dir = entry.expect("readable").path();
+        let bundle = harness::bundle::read(&dir).unwrap_or_else(|e| panic!("{e}"));
+        for record in &bundle.records {
+            let harness::sample::Outcome::Measured(measured) = &record.outcome else { continue };
+            n_measured += 1;
+            if record.schema < 2 {
+                assert_eq!(measured.cpu, Default::default(), "{}: not told then", record.launch_id);
+                assert_eq!(measured.memory.peak_since, None);
+            }
+        }
+    }
+    assert!(n_measured > 0, "there are bundles in {}", runs.display());
+}

@@ -47,7 +47,7 @@ pub(super) fn launch(args: &Args, loaded: &Loaded, planned: Planned) -> Result<(
     };
     for record in unavailable_records(&manifest) {
         if !finished.contains(&record.launch_id) {
-            writer.append(&record)?;
+            writer.append(&record).map_err(|error| not_recorded(args, writer.dir(), &error))?;
         }
     }
     end_abandoned();
