@@ -11,8 +11,8 @@ use std::collections::BTreeMap;
 
 /// Fewer positions are not judged.
 pub const POSITIONS_MIN: usize = 8;
-/// Largest mean divergence of a right computation, in nats. It is there to tell a wrong program, not to rank: weights
-/// or activations of 8 bits move it by thousandths, a wrong rotation or a missing norm by more than 1.
+/// Largest mean divergence of a right computation, in nats. It is there to tell a wrong program, not to rank: right
+/// ones that round differently were seen to differ by 0.003, one that computes something else differs by far more.
 pub const MEAN_KL_MAX: f64 = 0.1;
 /// Smallest share of positions at which a right computation prefers the same token: ties and near-ties may fall
 /// either way.
@@ -101,7 +101,7 @@ fn divergence(p: &[(u32, f32)], q: &[(u32, f32)]) -> (f64, usize) {
 }
 
 /// The distributions that all rows are compared with: the first that the row `baseline` told, in plan order.
-pub fn reference<'a>(records: &'a [LaunchRecord], baseline: &str) -> Option<&'a Forced> {
+pub fn distribution_reference<'a>(records: &'a [LaunchRecord], baseline: &str) -> Option<&'a Forced> {
     let told = records.iter().filter(|r| r.framework == baseline && r.role == Role::Measure);
     told.filter_map(|r| Some((r.position, forced(r)?)))
         .min_by_key(|(position, _)| *position)
@@ -116,10 +116,10 @@ fn forced(record: &LaunchRecord) -> Option<&Forced> {
     }
 }
 
-/// Gives every launch that told its distributions its gate [`gate::DISTRIBUTION`], against [`reference`]; without one
+/// Gives every launch that told its distributions its gate [`gate::DISTRIBUTION`], against [`distribution_reference`]; without one
 /// there is no such gate. Applied whenever a bundle is read, as [`crate::sample::add_right_output_gates`] is.
 pub fn add_distribution_gates(records: &mut [LaunchRecord], baseline: &str) {
-    let Some(reference) = reference(records, baseline).cloned() else { return };
+    let Some(reference) = distribution_reference(records, baseline).cloned() else { return };
     for record in records {
         if let Outcome::Measured(measured) = &mut record.outcome {
             measured.gates.retain(|g| g.name != gate::DISTRIBUTION);
@@ -254,7 +254,7 @@ mod tests {
         );
 
         add_distribution_gates(&mut records, "engine");
-        assert_eq!(reference(&records, "candle"), None);
+        assert_eq!(distribution_reference(&records, "candle"), None);
         assert_eq!(passed(&records, "llama.cpp", 0), [true]);
     }
 

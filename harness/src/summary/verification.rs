@@ -1,7 +1,7 @@
 //! The verification of each cell: what its verified launch said, beside the reference.
 
 use super::Row;
-use crate::agreement::{Agreement, reference};
+use crate::agreement::{Agreement, distribution_reference};
 use crate::bundle::Manifest;
 use crate::protocol::WeightsClass;
 use crate::sample::{LaunchRecord, Measured, Outcome, Role, equal_tokens, right_output_reference};
@@ -29,7 +29,7 @@ pub(super) fn verifications(
 ) -> Vec<Verification> {
     let baseline = &manifest.scenario.baseline;
     let greedy = right_output_reference(records, baseline);
-    let forced = reference(records, baseline);
+    let forced = distribution_reference(records, baseline);
     let mut all = Vec::new();
     for (index, row) in rows.iter().enumerate() {
         let mut verified: Vec<(&LaunchRecord, &Measured)> =

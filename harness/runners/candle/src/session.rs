@@ -146,12 +146,19 @@ fn argmax(logits: &[f32]) -> Result<u32> {
     Ok(u32::try_from(id)?)
 }
 
-/// The `top_k` largest logits, largest first; the smaller id first of equals.
+/// The `top_k` largest logits, largest first; the smaller id first of equals. Needs memory for `top_k` entries only, so
+/// that telling does not show in the peak.
 fn largest(logits: &[f32], top_k: usize) -> Vec<(u32, f32)> {
-    let mut all: Vec<(u32, f32)> = (0..).zip(logits.iter().copied()).collect();
-    all.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
-    all.truncate(top_k);
-    all
+    let mut kept: Vec<(u32, f32)> = Vec::with_capacity(top_k.min(logits.len()) + 1);
+    for (id, &value) in (0u32..).zip(logits) {
+        if kept.len() == top_k && kept.last().is_none_or(|&(_, least)| value <= least) {
+            continue;
+        }
+        let place = kept.partition_point(|&(_, other)| other >= value);
+        kept.insert(place, (id, value));
+        kept.truncate(top_k);
+    }
+    kept
 }
 
 /// The `top_k` largest natural log-probabilities of the softmax over all `logits`, largest first.
@@ -180,6 +187,8 @@ mod tests {
     #[test]
     fn largest_comes_in_order() {
         assert_eq!(largest(&[1.0, 3.0, 2.0, 3.0], 3), [(1, 3.0), (3, 3.0), (2, 2.0)]);
+        assert_eq!(largest(&[1.0, 3.0], 5), [(1, 3.0), (0, 1.0)]);
+        assert_eq!(largest(&[1.0, 3.0], 0), []);
     }
 
     #[test]
