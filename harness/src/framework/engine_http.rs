@@ -2,7 +2,6 @@
 //! is, so that the row beside the plain engine's shows what the HTTP path adds.
 
 use super::{Conversation, Failure, LaunchRequest, LaunchSpec, llama_cpp, path_arg, runner};
-use crate::protocol::Verify;
 
 /// Describes a `harness runner engine-http` for one launch.
 pub(super) fn describe(request: &LaunchRequest) -> Result<LaunchSpec, Failure> {
@@ -13,9 +12,7 @@ pub(super) fn describe(request: &LaunchRequest) -> Result<LaunchSpec, Failure> {
         request.threads, request.workload.context, request.batch, request.kv_type, request.port,
     );
     argv.extend(flags.split_whitespace().map(str::to_string));
-    let mut talk = llama_cpp::talk(request)?;
-    // It tells no probabilities; the row of the plain engine, the same computation, does.
-    talk.verify = talk.verify.map(|verify| Verify { forced: Vec::new(), ..verify });
+    let talk = llama_cpp::talk(request)?;
     let env = runner::environment(request)?;
     Ok(LaunchSpec { argv, env, cpus: None, conversation: Conversation::Server(talk) })
 }

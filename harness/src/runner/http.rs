@@ -8,6 +8,7 @@
 mod dialect;
 mod wire;
 
+use super::logits::largest;
 use super::serve::{Backend, JOB, RunnerError};
 use crate::protocol::{Event, Job};
 use dialect::{Chunk, Completion, End, Timings};
@@ -40,6 +41,8 @@ struct Slot<'a, B> {
     /// KV positions.
     n_context: u32,
     build_info: String,
+    /// What the cache holds after a request for probabilities.
+    held: Vec<u32>,
 }
 
 impl<'a, B: Backend> Slot<'a, B> {
@@ -51,7 +54,7 @@ impl<'a, B: Backend> Slot<'a, B> {
             }
             _ => String::new(),
         };
-        Ok(Slot { backend, n_context: job.context, build_info })
+        Ok(Slot { backend, n_context: job.context, build_info, held: vec![] })
     }
 
     /// Answers one connection after the other. What goes wrong with one ends that one alone.
@@ -98,7 +101,8 @@ impl<'a, B: Backend> Slot<'a, B> {
             "/health" => connection.respond(200, &json!({ "status": "ok" }).to_string())?,
             "/props" => connection.respond(200, &self.props())?,
             _ => match Completion::parse(&request.body, self.n_context) {
-                Ok(completion) => return self.complete(&completion, connection),
+                Ok(asked) if asked.n_probs > 0 => return self.tell_likeliest(&asked, connection),
+                Ok(asked) => return self.complete(&asked, connection),
                 Err(refusal) => return Ok(Err(refusal)),
             },
         }
@@ -117,6 +121,7 @@ impl<'a, B: Backend> Slot<'a, B> {
         asked: &Completion,
         connection: &mut Connection,
     ) -> io::Result<Result<(), Refusal>> {
+        self.held.clear();
         self.backend.clear();
         let started = Instant::now();
         let first = match self.backend.prefill(&asked.prompt) {
@@ -145,6 +150,40 @@ impl<'a, B: Backend> Slot<'a, B> {
             predicted_ms,
         };
         answer.end(timings).map(Ok)
+    }
+
+    /// What is likeliest after a prompt. Not timed by anybody. A prompt that grows by one token goes on from the cache
+    /// where that is allowed: computed as a runner computes it, token after token.
+    fn tell_likeliest(
+        &mut self,
+        asked: &Completion,
+        connection: &mut Connection,
+    ) -> io::Result<Result<(), Refusal>> {
+        let held = std::mem::take(&mut self.held);
+        let started = Instant::now();
+        let (n_cached, step) = match asked.prompt.strip_prefix(&held[..]) {
+            Some(&[next]) if asked.may_use_cache && !held.is_empty() => {
+                (held.len(), self.backend.decode(next))
+            }
+            _ => {
+                self.backend.clear();
+                (0, self.backend.prefill(&asked.prompt))
+            }
+        };
+        if let Err(error) = step {
+            return Ok(Err(refusal(error)));
+        }
+        self.held.clone_from(&asked.prompt);
+        let timings = Timings {
+            cache_n: n_cached as u32,
+            prompt_n: (asked.prompt.len() - n_cached) as u32,
+            prompt_ms: elapsed_ms(started),
+            predicted_n: 1,
+            predicted_ms: 0.0,
+        };
+        let logits = largest(self.backend.logits(), usize::MAX);
+        let end = End::with_probabilities(&logits, asked.n_probs as usize, timings);
+        connection.respond(200, &dialect::text(&end)).map(Ok)
     }
 }
 

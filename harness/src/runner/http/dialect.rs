@@ -1,5 +1,5 @@
 //! The part of llama-server's dialect that the harness speaks. Only that: a setting that would ask for other work
-//! than greedy ids, and a field that is not known, are refused and never ignored.
+//! than greedy ids or the likeliest tokens, and a field that is not known, are refused and never ignored.
 
 use super::wire::Refusal;
 use serde::{Deserialize, Serialize};
@@ -12,6 +12,10 @@ pub(super) struct Completion {
     /// At least one token, and room for all of them in the context.
     pub(super) n_predict: u32,
     pub(super) is_streamed: bool,
+    /// How many of the likeliest tokens to tell instead of ids, after the prompt; 0: none.
+    pub(super) n_probs: u32,
+    /// Whether what the cache holds may be used.
+    pub(super) may_use_cache: bool,
 }
 
 #[derive(Deserialize)]
@@ -24,9 +28,12 @@ struct WireCompletion {
     top_k: u32,
     ignore_eos: bool,
     cache_prompt: bool,
+    #[serde(default)]
     return_tokens: bool,
     stream: bool,
     n_probs: u32,
+    #[serde(default)]
+    post_sampling_probs: bool,
 }
 
 impl Completion {
@@ -40,9 +47,12 @@ impl Completion {
         if wire.temperature != 0.0 || wire.top_k != 1 || wire.samplers != ["top_k"] {
             return refuse("only greedy: temperature 0, samplers [\"top_k\"], top_k 1".into());
         }
-        if !wire.ignore_eos || wire.cache_prompt || !wire.return_tokens || wire.n_probs != 0 {
-            let wanted = "ignore_eos true, cache_prompt false, return_tokens true, n_probs 0";
-            return refuse(format!("no other settings than {wanted}"));
+        let asks_for_ids = wire.n_probs == 0 && wire.return_tokens && !wire.cache_prompt;
+        let asks_for_probabilities = wire.n_probs > 0 && wire.n_predict == 1 && !wire.stream;
+        if !wire.ignore_eos || wire.post_sampling_probs || !(asks_for_ids || asks_for_probabilities) {
+            let ids = "return_tokens true, cache_prompt false and n_probs 0";
+            let probabilities = "n_probs, n_predict 1, stream false and post_sampling_probs false";
+            return refuse(format!("ignore_eos true, with either {ids}, or {probabilities}"));
         }
         if wire.prompt.is_empty() || wire.n_predict == 0 {
             return refuse("prompt and n_predict: at least one token each".into());
@@ -52,7 +62,13 @@ impl Completion {
         if n_positions > u64::from(n_context) {
             return refuse(format!("{n_positions} positions do not fit the context of {n_context}"));
         }
-        Ok(Completion { prompt: wire.prompt, n_predict: wire.n_predict, is_streamed: wire.stream })
+        Ok(Completion {
+            prompt: wire.prompt,
+            n_predict: wire.n_predict,
+            is_streamed: wire.stream,
+            n_probs: wire.n_probs,
+            may_use_cache: wire.cache_prompt,
+        })
     }
 }
 
@@ -96,6 +112,8 @@ pub(super) struct End<'a> {
     truncated: bool,
     stop_type: &'static str,
     timings: Timings,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    completion_probabilities: Vec<Probabilities>,
 }
 
 impl<'a> End<'a> {
@@ -112,15 +130,46 @@ impl<'a> End<'a> {
             truncated: false,
             stop_type: "limit",
             timings,
+            completion_probabilities: vec![],
         }
     }
+
+    /// One token that could follow, as the `n` likeliest in its place; from ids with their logits, largest first and
+    /// all of the vocabulary.
+    pub(super) fn with_probabilities(logits: &[(u32, f32)], n: usize, timings: Timings) -> End<'a> {
+        let most = logits.first().map_or(0.0, |&(_, logit)| f64::from(logit));
+        let ln_sum = logits.iter().map(|&(_, logit)| (f64::from(logit) - most).exp()).sum::<f64>().ln();
+        let told = |&(id, logit): &(u32, f32)| Probability {
+            id,
+            token: "",
+            bytes: [],
+            logprob: f64::from(logit) - most - ln_sum,
+        };
+        let top_logprobs = logits.iter().take(n).map(told).collect();
+        End { completion_probabilities: vec![Probabilities { top_logprobs }], ..End::new(&[], timings) }
+    }
+}
+
+/// The likeliest tokens in one place, largest first.
+#[derive(Serialize)]
+struct Probabilities {
+    top_logprobs: Vec<Probability>,
+}
+
+#[derive(Serialize)]
+struct Probability {
+    id: u32,
+    token: &'static str,
+    bytes: [u8; 0],
+    /// Natural, over the whole vocabulary.
+    logprob: f64,
 }
 
 /// The server's own figures.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub(super) struct Timings {
     pub(super) cache_n: u32,
-    /// Tokens of the prompt that were processed.
+    /// Tokens of the prompt that were processed, besides the `cache_n` that did not have to be.
     pub(super) prompt_n: u32,
     /// From the first of them until the first token of the answer was chosen.
     pub(super) prompt_ms: f64,

@@ -21,6 +21,10 @@ struct Counter {
     gate: Option<Receiver<()>>,
 }
 
+/// Token 7 three times as likely as 2 and 3; no other is possible.
+const NEVER: f32 = f32::NEG_INFINITY;
+const LOGITS: [f32; 8] = [NEVER, NEVER, 0.0, 0.0, NEVER, NEVER, NEVER, 1.098_612_3];
+
 impl Backend for Counter {
     fn hello(&self) -> Event {
         Event::Hello {
@@ -55,7 +59,7 @@ impl Backend for Counter {
     }
 
     fn logits(&self) -> &[f32] {
-        &[]
+        &LOGITS
     }
 }
 
@@ -192,6 +196,12 @@ fn the_engines_ids_are_those_of_its_runner() {
         assert_eq!(status, 200, "{body}");
         assert_eq!(LlamaServer.parse_whole(verify.n_tokens, &body).as_ref(), Ok(&wanted[2]));
     }
+    // Along the greedy continuation the likeliest token is the next one, from the cache and without it.
+    let mut text = job.prompts[1].clone();
+    for &next in &wanted[1] {
+        assert_eq!(likeliest(port, &likeliest_body(&text, 3, true)).0[0].0, u64::from(next));
+        text.push(next);
+    }
     let (status, body) = post(port, &LlamaServer.request_body(&[4_000_000], 2, true));
     assert_eq!(status, 400);
     assert!(LlamaServer.parse_refusal(status, &body).message.contains("outside the vocabulary"), "{body}");
@@ -246,9 +256,9 @@ fn requests_for_other_work_are_refused_with_the_reason() {
     check("\"temperature\":0", "\"temperature\":0.8", "only greedy: temperature 0");
     check("\"top_k\":1", "\"top_k\":40", "only greedy");
     check("[\"top_k\"]", "[\"min_p\"]", "only greedy");
-    check("\"cache_prompt\":false", "\"cache_prompt\":true", "no other settings than ignore_eos true");
+    check("\"cache_prompt\":false", "\"cache_prompt\":true", "cache_prompt false");
     check("\"ignore_eos\":true", "\"ignore_eos\":false", "ignore_eos true");
-    check("\"n_probs\":0", "\"n_probs\":3", "n_probs 0");
+    check("\"n_probs\":0", "\"n_probs\":3", "or n_probs, n_predict 1, stream false");
     check("\"return_tokens\":true", "\"return_tokens\":false", "return_tokens true");
     check("\"n_predict\":4", "\"n_predict\":0", "at least one token each");
     check("\"n_predict\":4", "\"n_predict\":-1", "invalid value: integer `-1`");
@@ -260,6 +270,43 @@ fn requests_for_other_work_are_refused_with_the_reason() {
     check("{", "", "not a request that is understood here");
     let limit = good.replace("\"n_predict\":4", "\"n_predict\":31");
     assert_eq!(post(port, &limit).0, 200, "the last token needs no position");
+}
+
+/// A request for the `n_probs` likeliest tokens after `prompt`.
+fn likeliest_body(prompt: &[u32], n_probs: u32, cache_prompt: bool) -> String {
+    json!({
+        "prompt": prompt, "n_predict": 1, "temperature": 0, "samplers": ["top_k"], "top_k": 1, "ignore_eos": true,
+        "cache_prompt": cache_prompt, "stream": false, "n_probs": n_probs, "post_sampling_probs": false,
+    })
+    .to_string()
+}
+
+/// The answer's likeliest tokens with their log-probabilities, and how many of the prompt came from the cache.
+fn likeliest(port: u16, body: &str) -> (Vec<(u64, f64)>, u64) {
+    let (status, body) = post(port, body);
+    assert_eq!(status, 200, "{body}");
+    let answer: serde_json::Value = serde_json::from_str(&body).expect("JSON");
+    let top = answer["completion_probabilities"][0]["top_logprobs"].as_array().expect("told");
+    let pair =
+        |t: &serde_json::Value| (t["id"].as_u64().expect("an id"), t["logprob"].as_f64().expect("told"));
+    (top.iter().map(pair).collect(), answer["timings"]["cache_n"].as_u64().expect("told"))
+}
+
+#[test]
+fn the_likeliest_tokens_are_told_and_the_cache_is_used_for_them_alone() {
+    let port = start_counter();
+    let (top, _) = likeliest(port, &likeliest_body(&[1, 2], 2, true));
+    assert_eq!(top.iter().map(|t| t.0).collect::<Vec<_>>(), [7, 2]);
+    assert!((top[0].1.exp() - 0.6).abs() < 1e-6 && (top[1].1.exp() - 0.2).abs() < 1e-6, "{top:?}");
+    let n_cached = |prompt: &[u32], may: bool| likeliest(port, &likeliest_body(prompt, 2, may)).1;
+    assert_eq!(n_cached(&[1, 2, 3], true), 2);
+    assert_eq!(n_cached(&[1, 2, 3], true), 0, "nothing new to process");
+    assert_eq!(n_cached(&[1, 2, 3, 4], false), 0, "not allowed");
+    assert_eq!(n_cached(&[1, 9, 3, 4, 5], true), 0, "another prompt");
+    assert_eq!(n_cached(&[1, 9, 3, 4, 5, 6], true), 5);
+    let request = streamed(port, 0, &[1, 9, 3, 4, 5, 6, 7], 2).request;
+    assert_eq!((request.n_prompt, request.n_cached, &request.token_ids[..]), (7, 0, &[35, 36][..]));
+    assert_eq!(n_cached(&[1, 9, 3, 4, 5, 6, 7], true), 0, "forgotten with the completion");
 }
 
 #[test]
