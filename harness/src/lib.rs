@@ -14,6 +14,7 @@ pub mod schema;
 pub mod model;
 pub mod protocol;
 pub mod sample;
+pub mod agreement;
 pub mod framework;
 pub mod setup;
 pub mod prompts;

@@ -37,6 +37,11 @@ pub fn verification_prompt(seed: u64, n_tokens: u32, vocab_size: u32) -> Vec<u32
     draw(seed, "verify", 1, n_tokens, ordinary_ids(vocab_size)).swap_remove(0)
 }
 
+/// Random ids that continue the verification prompt, for teacher forcing where there is no text to force.
+pub fn verification_continuation(seed: u64, n_tokens: u32, vocab_size: u32) -> Vec<u32> {
+    draw(seed, "forced", 1, n_tokens, ordinary_ids(vocab_size)).swap_remove(0)
+}
+
 fn draw(seed: u64, purpose: &str, n_requests: u32, n_tokens: u32, ids: Range<u32>) -> Vec<Vec<u32>> {
     let n_ids = ids.len().max(1) as u32;
     let mut rng = rng(seed, purpose);

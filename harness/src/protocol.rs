@@ -31,7 +31,7 @@ pub struct Job {
     pub kv_type: String,
     /// Prompt tokens per batch.
     pub batch: u32,
-    /// Asks for the greedy continuation of a verification prompt after the samples, if present.
+    /// Asks for the verification after the samples, if present.
     pub verify: Option<Verify>,
 }
 
@@ -44,15 +44,26 @@ pub struct JobModel {
     pub sha256: String,
 }
 
-/// The verification request: a greedy continuation to be compared with the reference's.
+/// The verification request: a greedy continuation, and the distributions along a given text, to be compared with the
+/// reference's.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Verify {
     /// Token ids of the prompt.
     pub prompt: Vec<u32>,
     /// Tokens to generate greedily.
     pub n_tokens: u32,
-    /// Logits wanted for each token: the `top_k` largest. 0: none.
+    /// How many of the likeliest next tokens are wanted at each generated and each forced position. 0: none.
     pub top_k: u32,
+    /// A text that continues the prompt, for teacher forcing. Empty: none is wanted.
+    #[serde(default)]
+    pub forced: Vec<u32>,
+}
+
+impl Verify {
+    /// Whether distributions along a text are wanted.
+    pub fn asks_for_distributions(&self) -> bool {
+        self.top_k > 0 && !self.forced.is_empty()
+    }
 }
 
 /// How near a framework's weights are to the file's.
@@ -104,6 +115,10 @@ pub enum Event {
         /// For each generated token the largest logits as (id, value), largest first; empty when not asked for.
         #[serde(default)]
         top_logits: Vec<Vec<(u32, f32)>>,
+        /// For each position `i` of the forced text the likeliest tokens after the prompt and `forced[..i]`, as (id,
+        /// natural log-probability over the whole vocabulary), largest first; empty when not asked for or not to be had.
+        #[serde(default)]
+        forced_top: Vec<Vec<(u32, f32)>>,
     },
     /// All done; the runner now waits for its stdin to close.
     Bye,
@@ -284,7 +299,7 @@ mod tests {
             threads: 1,
             kv_type: "f16".into(),
             batch: 512,
-            verify: verify.then(|| Verify { prompt: vec![1], n_tokens: 1, top_k: 0 }),
+            verify: verify.then(|| Verify { prompt: vec![1], n_tokens: 1, top_k: 0, forced: vec![] }),
         }
     }
 

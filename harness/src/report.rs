@@ -4,6 +4,7 @@ mod facts;
 mod method;
 mod tables;
 mod text;
+mod verification;
 mod view;
 
 use crate::bundle::Manifest;
@@ -23,7 +24,7 @@ pub struct Rendered {
     pub summary_csv: String,
 }
 
-const TEMPLATES: [(&str, &str); 8] = [
+const TEMPLATES: [(&str, &str); 9] = [
     ("report.md.tera", include_str!("../templates/report.md.tera")),
     ("facts.md.tera", include_str!("../templates/facts.md.tera")),
     ("summary.md.tera", include_str!("../templates/summary.md.tera")),
@@ -31,6 +32,7 @@ const TEMPLATES: [(&str, &str); 8] = [
     ("efficiency.md.tera", include_str!("../templates/efficiency.md.tera")),
     ("memory.md.tera", include_str!("../templates/memory.md.tera")),
     ("evidence.md.tera", include_str!("../templates/evidence.md.tera")),
+    ("verification.md.tera", include_str!("../templates/verification.md.tera")),
     ("methodology.md.tera", include_str!("../templates/methodology.md.tera")),
 ];
 

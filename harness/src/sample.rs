@@ -183,7 +183,7 @@ pub struct Memory {
 /// A condition that a comparison rests on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Gate {
-    /// `prompt_count`, `nothing_cached`, `output_length`, `right_output`, `threads`.
+    /// One of the names in [`gate`].
     pub name: String,
     /// Whether it held.
     pub passed: bool,
@@ -205,6 +205,8 @@ pub mod gate {
     pub const THREADS: &str = "threads";
     /// The greedy continuation agrees with the reference's.
     pub const RIGHT_OUTPUT: &str = "right_output";
+    /// The next-token distributions along a given text agree with the reference's.
+    pub const DISTRIBUTION: &str = "distribution";
 }
 
 /// Feature by which a framework says that its load time is its own figure, not the launcher's: the scripted
@@ -219,10 +221,15 @@ pub const RIGHT_OUTPUT_PREFIX_MIN: usize = 8;
 /// Stands for a generated token whose id the framework did not tell, only that it was there.
 pub const TOKEN_ID_NOT_TOLD: u32 = u32::MAX;
 
+/// How many tokens are equal from the first on.
+pub fn equal_tokens(reference_ids: &[u32], seen_ids: &[u32]) -> usize {
+    reference_ids.iter().zip(seen_ids).take_while(|(a, b)| a == b).count()
+}
+
 /// The gate [`gate::RIGHT_OUTPUT`]: passes on a full match, or if no token of the first
 /// [`RIGHT_OUTPUT_PREFIX_MIN`] differs. `seen` always says how many tokens agree.
 pub fn gate_right_output(reference_ids: &[u32], seen_ids: &[u32]) -> Gate {
-    let n_equal = reference_ids.iter().zip(seen_ids).take_while(|(a, b)| a == b).count();
+    let n_equal = equal_tokens(reference_ids, seen_ids);
     let n_wanted = reference_ids.len().min(RIGHT_OUTPUT_PREFIX_MIN);
     Gate {
         name: gate::RIGHT_OUTPUT.into(),
@@ -232,20 +239,25 @@ pub fn gate_right_output(reference_ids: &[u32], seen_ids: &[u32]) -> Gate {
     }
 }
 
-/// Gives every launch that has a verification continuation its gate [`gate::RIGHT_OUTPUT`]. The reference is the
-/// first continuation, in plan order, of the row `baseline`; without one there is no such gate. Applied whenever
-/// a bundle is read, so that it does not matter whether the baseline ran before or after a launch.
-pub fn add_right_output_gates(records: &mut [LaunchRecord], baseline: &str) {
+/// The greedy continuation that all rows are compared with: the first, in plan order, of the row `baseline`.
+pub fn right_output_reference(records: &[LaunchRecord], baseline: &str) -> Option<Vec<u32>> {
     let verified = |r: &LaunchRecord| match &r.outcome {
         Outcome::Measured(m) => m.verify_token_ids.clone(),
         Outcome::Failed { .. } => None,
     };
-    let reference = records
+    records
         .iter()
         .filter(|r| r.framework == baseline && r.role == Role::Measure)
         .filter_map(|r| Some((r.position, verified(r)?)))
-        .min_by_key(|(position, _)| *position);
-    let Some((_, reference_ids)) = reference else { return };
+        .min_by_key(|(position, _)| *position)
+        .map(|(_, ids)| ids)
+}
+
+/// Gives every launch that has a verification continuation its gate [`gate::RIGHT_OUTPUT`], against
+/// [`right_output_reference`]; without one there is no such gate. Applied whenever a bundle is read, so that it does
+/// not matter whether the baseline ran before or after a launch.
+pub fn add_right_output_gates(records: &mut [LaunchRecord], baseline: &str) {
+    let Some(reference_ids) = right_output_reference(records, baseline) else { return };
     for record in records {
         if let Outcome::Measured(measured) = &mut record.outcome
             && let Some(seen_ids) = &measured.verify_token_ids

@@ -6,11 +6,13 @@ mod cross;
 mod failures;
 mod flat;
 mod gates;
+mod verification;
 
 pub use cross::CrossCheck;
 pub(crate) use failures::kind_words;
 pub use flat::to_csv;
 pub use gates::GateTally;
+pub use verification::Verification;
 
 use crate::bundle::{FrameworkRecord, Manifest};
 use crate::protocol::WeightsClass;
@@ -35,6 +37,8 @@ pub struct Summary {
     pub cross_checks: Vec<CrossCheck>,
     /// Every gate of every row, with what it saw.
     pub gates: Vec<GateTally>,
+    /// What each verified launch said beside the reference.
+    pub verifications: Vec<Verification>,
     /// Every failed launch and every row that could not be launched.
     pub failures: Vec<Failure>,
     /// δ: ratios within 1 ± δ are equivalent.
@@ -242,6 +246,7 @@ pub fn summarize(manifest: &Manifest, records: &[LaunchRecord]) -> Summary {
     let mut summary = Summary {
         failures: failures::failures(&rows, manifest, records),
         gates: gates::tally(&rows, &measured),
+        verifications: verification::verifications(&rows, manifest, records),
         rows,
         workloads,
         clock,

@@ -1,5 +1,6 @@
 //! Synthetic runs for tests: known figures through the whole of summary, chart and report.
 
+use crate::agreement::add_distribution_gates;
 use crate::bundle::{BUNDLE_SCHEMA, FrameworkRecord, Manifest, ModelRecord, ProgramRecord, Unavailable};
 use crate::machine::Machine;
 use crate::plan::{Cell, Plan, PlannedLaunch};
@@ -41,6 +42,16 @@ pub(crate) fn example() -> (Manifest, Vec<LaunchRecord>) {
                 let gate = m.gates.iter_mut().find(|g| g.name == "right_output").unwrap();
                 (gate.passed, gate.seen) = (false, "common prefix of 3 tokens".to_owned());
             }
+            // The verified launches; candle tells no distributions.
+            if block == 0 {
+                let (ids, told) = match cell.framework.as_str() {
+                    "llama.cpp" => ([1, 2, 3, 4], forced(0.6, 0)),
+                    "engine" => ([1, 2, 3, 9], forced(0.58, 0)),
+                    _ => ([1, 2, 3, 4], Forced { top: vec![], ..forced(0.6, 0) }),
+                };
+                m.verify_token_ids = Some(ids.to_vec());
+                m.forced = Some(told);
+            }
             // A disturbed launch: everything takes half as long again.
             if cell.framework == "engine" && block == 4 && cell.threads == 2 {
                 for request in &mut m.requests {
@@ -51,6 +62,7 @@ pub(crate) fn example() -> (Manifest, Vec<LaunchRecord>) {
         records.push(record);
     }
     records.push(cross_check(&manifest));
+    add_distribution_gates(&mut records, &manifest.scenario.baseline);
     (manifest, records)
 }
 
@@ -93,6 +105,13 @@ pub(crate) fn all_failed() -> (Manifest, Vec<LaunchRecord>) {
 /// Only the first `blocks` blocks of a run.
 pub(crate) fn first_blocks(records: &[LaunchRecord], blocks: u32) -> Vec<LaunchRecord> {
     records.iter().filter(|r| r.block < blocks).cloned().collect()
+}
+
+/// What a framework may tell of nine positions of a text: at each the likeliest token has the probability `first`, the
+/// next one a third of it, and so on. With `shift` its ids are others by so many.
+pub(crate) fn forced(first: f64, shift: u32) -> Forced {
+    let entry = |j: u32| (100 + j + shift, (first.ln() - f64::from(j) * 3f64.ln()) as f32);
+    Forced { token_ids: (1..=9).collect(), top: vec![(0..6).map(entry).collect(); 9] }
 }
 
 /// A launch that failed.

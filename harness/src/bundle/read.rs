@@ -1,6 +1,7 @@
 //! Reading a bundle: strictly, naming file and line, but for a last line that a killed run left torn.
 
 use super::{BUNDLE_SCHEMA, Manifest};
+use crate::agreement::add_distribution_gates;
 use crate::sample::{LaunchRecord, SAMPLE_SCHEMA, add_right_output_gates};
 use serde::Deserialize;
 use std::collections::BTreeSet;
@@ -13,7 +14,7 @@ pub struct Bundle {
     pub dir: PathBuf,
     /// `manifest.json`
     pub manifest: Manifest,
-    /// `samples.jsonl`, in the order written. Every gate is there, `right_output` too.
+    /// `samples.jsonl`, in the order written. Every gate is there, also `right_output` and `distribution`.
     pub records: Vec<LaunchRecord>,
 }
 
@@ -82,6 +83,7 @@ pub fn read(dir: &Path) -> Result<Bundle, BundleError> {
     let manifest = read_manifest(&dir.join("manifest.json"))?;
     let (mut records, _) = read_samples(&dir.join("samples.jsonl"))?;
     add_right_output_gates(&mut records, &manifest.scenario.baseline);
+    add_distribution_gates(&mut records, &manifest.scenario.baseline);
     Ok(Bundle { dir: dir.to_owned(), manifest, records })
 }
 

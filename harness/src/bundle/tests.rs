@@ -29,6 +29,18 @@ fn record(id: &str) -> LaunchRecord {
     }
 }
 
+#[test]
+fn committed_bundles_still_read() {
+    let runs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../reports/runs");
+    let dirs: Vec<_> =
+        std::fs::read_dir(&runs).expect("there").map(|entry| entry.expect("readable").path()).collect();
+    assert!(!dirs.is_empty());
+    for dir in dirs {
+        let bundle = read(&dir).unwrap_or_else(|error| panic!("{error}"));
+        assert!(!bundle.records.is_empty(), "{}", dir.display());
+    }
+}
+
 fn manifest() -> Manifest {
     let scenario_text = include_str!("../../tests/golden/scenario.yaml");
     let scenario = Scenario::parse(Path::new("x.yaml"), scenario_text, &["fake"]).expect("valid");

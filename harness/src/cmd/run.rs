@@ -6,6 +6,7 @@ mod loading;
 mod planning;
 mod progress;
 mod provenance;
+mod verifying;
 
 use crate::bundle::{self, Bundle};
 use crate::sample::{LaunchRecord, Outcome, Role};

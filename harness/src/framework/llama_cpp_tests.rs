@@ -7,6 +7,7 @@ use crate::framework::testing::with_request;
 const FOUR: &str = include_str!("../../tests/golden/llama.cpp-b11434/completion-4-tokens.sse");
 const ONE: &str = include_str!("../../tests/golden/llama.cpp-b11434/completion-1-token.sse");
 const HELD_BACK: &str = include_str!("../../tests/golden/llama.cpp-b11434/completion-held-back.sse");
+const DISTRIBUTION: &str = include_str!("../../tests/golden/llama.cpp-b11434/distribution.json");
 const PROPS: &str = include_str!("../../tests/golden/llama.cpp-b11434/props.json");
 
 /// The events of a recorded stream, 10 ms apart from 100 ms on.
@@ -139,4 +140,22 @@ fn errors_of_the_server_are_reported() {
 fn the_version_is_in_the_properties() {
     assert_eq!(LlamaServer.parse_version(PROPS), Ok("b0-unknown".into()));
     assert!(LlamaServer.parse_version("{}").is_err());
+}
+
+#[test]
+fn a_distribution_is_asked_for_before_any_sampler() {
+    let body = LlamaServer.distribution_body(&[1, 2], 64).expect("it can");
+    let value: serde_json::Value = serde_json::from_str(&body).expect("JSON");
+    assert_eq!((&value["n_predict"], &value["n_probs"]), (&json!(1), &json!(64)));
+    assert_eq!(value["post_sampling_probs"], json!(false));
+}
+
+#[test]
+fn a_recorded_distribution_is_read() {
+    let top = LlamaServer.parse_distribution(DISTRIBUTION).expect("recorded").expect("told");
+    assert_eq!(top.iter().map(|t| t.0).collect::<Vec<_>>(), [6354, 29, 22216, 314]);
+    let forced = crate::sample::Forced::checked(vec![0], vec![top]).expect("a distribution");
+    assert_eq!(forced.top[0][0], (6354, -0.033731844));
+    assert_eq!(LlamaServer.parse_distribution("{\"content\":\"\"}"), Ok(None), "not told");
+    assert!(LlamaServer.parse_distribution(r#"{"completion_probabilities":[{"id":1}]}"#).is_err());
 }

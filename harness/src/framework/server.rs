@@ -19,6 +19,16 @@ pub trait CompletionServer: std::fmt::Debug + Sync {
     fn parse_stream(&self, asked: Asked, events: &[StampedEvent]) -> Result<Answer, Failure>;
     /// The token ids of an answer that was not streamed.
     fn parse_whole(&self, n_generate: u32, body: &str) -> Result<Vec<u32>, Failure>;
+    /// A request for the `top_k` likeliest tokens after `prompt`; `None` where the dialect has none. Such requests
+    /// follow one another with prompts that grow, untimed, and may use what the server has cached.
+    fn distribution_body(&self, _prompt: &[u32], _top_k: u32) -> Option<String> {
+        None
+    }
+    /// The tokens of such an answer with their natural log-probabilities over the whole vocabulary, largest first;
+    /// `None` where the server does not tell them.
+    fn parse_distribution(&self, _body: &str) -> Result<Option<Vec<(u32, f32)>>, Failure> {
+        Ok(None)
+    }
     /// The error that the body of a refused request tells.
     fn parse_refusal(&self, status: u16, body: &str) -> Failure;
 }

@@ -5,7 +5,7 @@ use super::memory::MemorySampler;
 use super::{Limits, Stop, ns};
 use crate::framework::Failure;
 use crate::protocol::{Event, EventOrder, Job, ProtocolError, SampleEvent, WeightsClass, parse_event};
-use crate::sample::{ColdRequest, FEATURE_SELF_REPORTED_LOAD, FailureKind, Measured, RequestSample};
+use crate::sample::{ColdRequest, FEATURE_SELF_REPORTED_LOAD, FailureKind, Forced, Measured, RequestSample};
 use std::time::Instant;
 
 pub(super) fn talk(
@@ -32,7 +32,7 @@ pub(super) fn talk(
     }
     let memory = memory.finish();
     child.let_go();
-    Ok(heard.measured(job, memory))
+    Ok(heard.measured(job, memory)?)
 }
 
 fn garbage(error: ProtocolError) -> Failure {
@@ -50,6 +50,7 @@ struct Heard {
     load_ns: u64,
     samples: Vec<SampleEvent>,
     verify_token_ids: Option<Vec<u32>>,
+    forced_top: Vec<Vec<(u32, f32)>>,
 }
 
 impl Heard {
@@ -69,7 +70,10 @@ impl Heard {
                 self.threads_used = threads_used;
             }
             Event::Sample(sample) => self.samples.push(sample),
-            Event::Verified { token_ids, .. } => self.verify_token_ids = Some(token_ids),
+            Event::Verified { token_ids, forced_top, .. } => {
+                self.verify_token_ids = Some(token_ids);
+                self.forced_top = forced_top;
+            }
             Event::Phase { .. } | Event::Bye => {}
             Event::Error { kind, message } => {
                 return Err(Failure::new(FailureKind::Reported, format!("{kind}: {message}")));
@@ -78,14 +82,16 @@ impl Heard {
         Ok(())
     }
 
-    fn measured(self, job: &Job, memory: crate::sample::Memory) -> Measured {
+    fn measured(self, job: &Job, memory: crate::sample::Memory) -> Result<Measured, Failure> {
         let mut requests: Vec<RequestSample> = self.samples.into_iter().map(request).collect();
         let cold =
             (job.cold_generate > 0 && !requests.is_empty()).then(|| requests.remove(0)).map(|request| {
                 let first_ns = request.token_at_ns.first().copied().unwrap_or(0);
                 ColdRequest { first_token_after_launch_ns: self.load_ns.saturating_add(first_ns), request }
             });
-        Measured {
+        let asked = job.verify.as_ref().filter(|v| v.asks_for_distributions());
+        let told = asked.map(|v| Forced::checked(v.forced.clone(), self.forced_top)).transpose();
+        Ok(Measured {
             version: self.version,
             build: self.build,
             weights_class: self.weights_class.unwrap_or(WeightsClass::C),
@@ -99,8 +105,8 @@ impl Heard {
             reported: vec![],
             verify_token_ids: self.verify_token_ids,
             cpu: Default::default(),
-            forced: None,
-        }
+            forced: told.map_err(Failure::garbage)?,
+        })
     }
 }
 

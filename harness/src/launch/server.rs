@@ -6,7 +6,7 @@ use super::{Limits, Stop, TICK, elapsed_ns};
 use crate::framework::server::{Answer, Asked, StampedEvent};
 use crate::framework::sse::SseSplitter;
 use crate::framework::{Failure, ServerTalk};
-use crate::sample::{ColdRequest, FailureKind, Measured, Reported};
+use crate::sample::{ColdRequest, FailureKind, Forced, Measured, Reported};
 use rustix::process::Pid;
 use std::io::Read;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -97,6 +97,7 @@ impl Client {
             }
         }
         let verify_token_ids = self.verify(talk, child, limits)?;
+        let forced = self.forced(talk, child, limits)?;
         let (version, build) = self.version(talk, child, limits)?;
         Ok(Measured {
             version,
@@ -112,7 +113,7 @@ impl Client {
             reported,
             verify_token_ids,
             cpu: Default::default(),
-            forced: None,
+            forced,
         })
     }
 
@@ -204,6 +205,39 @@ impl Client {
         }
     }
 
+    /// The distributions along the forced text: one request for each position.
+    fn forced(
+        &self,
+        talk: &ServerTalk,
+        child: &mut ChildProcess,
+        limits: &Limits,
+    ) -> Result<Option<Forced>, Stop> {
+        let Some(verify) = talk.verify.as_ref().filter(|v| v.asks_for_distributions()) else {
+            return Ok(None);
+        };
+        let mut top = Vec::with_capacity(verify.forced.len());
+        for position in 0..verify.forced.len() {
+            let due = format!("the distribution at position {position}");
+            limits.check(&due)?;
+            let text = [&verify.prompt[..], &verify.forced[..position]].concat();
+            let Some(body) = talk.api.distribution_body(&text, verify.top_k) else { break };
+            let response = match self.post(talk, &body, limits) {
+                Ok(response) => response,
+                Err(error) => return Err(broken(&error.to_string(), &due, child, limits)),
+            };
+            if response.status() != 200 {
+                return Err(refused(talk, response).into());
+            }
+            let answer = match text_of(response) {
+                Ok(text) => talk.api.parse_distribution(&text)?,
+                Err(error) => return Err(broken(&error.to_string(), &due, child, limits)),
+            };
+            let Some(list) = answer else { break };
+            top.push(list);
+        }
+        Ok(Some(Forced::checked(verify.forced.clone(), top).map_err(Failure::garbage)?))
+    }
+
     /// Version and build: the version found at setup is kept where there is one, since a build from a source
     /// archive does not know its own.
     fn version(
@@ -261,3 +295,7 @@ fn merge(all: &mut Vec<Reported>, one: Vec<Reported>) {
 pub fn free_port() -> std::io::Result<u16> {
     Ok(std::net::TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
 }
+
+#[cfg(all(test, unix))]
+#[path = "server_tests.rs"]
+mod tests;

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::framework::{BatchAnswer, ServerTalk};
-use crate::protocol::{Job, JobModel, PROTOCOL_VERSION, WeightsClass};
+use crate::protocol::{Job, JobModel, PROTOCOL_VERSION, Verify, WeightsClass};
 use std::collections::BTreeMap;
 
 const HELLO: &str =
@@ -84,6 +84,33 @@ fn a_runner_that_behaves_is_measured() {
         assert!(m.memory.rss_peak_bytes.is_some_and(|b| b > 100_000), "{:?}", m.memory);
         assert!(m.memory.pss_bytes.is_some(), "{:?}", m.memory);
     }
+}
+
+/// What comes of a job with a text of two tokens to force, where the runner tells `forced_top`.
+fn forced_outcome(forced_top: &str) -> Outcome {
+    let verify = Verify { prompt: vec![1], n_tokens: 1, top_k: 2, forced: vec![7, 8] };
+    let conversation =
+        Conversation::Runner { job: Job { verify: Some(verify), ..job() }, self_reported_load: false };
+    let verified = format!(r#"echo '{{"event":"verified","token_ids":[3]{forced_top}}}'"#);
+    let script = format!("{HELLO}; {READY}; {SAMPLES}\n{verified}; {BYE}");
+    bench(10_000).launch(&script, conversation).expect("not interrupted")
+}
+
+#[test]
+fn distributions_are_kept_with_their_text() {
+    let forced = |told: &str| match forced_outcome(told) {
+        Outcome::Measured(m) => m.forced.expect("asked for"),
+        Outcome::Failed { message, .. } => panic!("{message}"),
+    };
+    let told = forced(r#","forced_top":[[[3,-0.5],[4,-2.0]],[[9,-0.25]]]"#);
+    assert_eq!(told.token_ids, [7, 8]);
+    assert_eq!(told.top, [vec![(3, -0.5), (4, -2.0)], vec![(9, -0.25)]]);
+    assert!(!forced("").is_told(), "a runner that knows nothing of it");
+
+    let Outcome::Failed { kind, message, .. } = forced_outcome(r#","forced_top":[[[3,-0.5]]]"#) else {
+        panic!("one is missing");
+    };
+    assert_eq!((kind, &*message), (FailureKind::Garbage, "1 distributions instead of 2"));
 }
 
 #[test]

@@ -128,3 +128,19 @@ fn rows_without_some_figures_render() {
     assert!(markdown.contains("The clock is unknown"));
     assert_tables_are_whole(&markdown);
 }
+
+#[test]
+fn bundles_from_before_there_were_distributions_say_so() {
+    let (manifest, mut records) = testing::example();
+    for record in &mut records {
+        if let Outcome::Measured(m) = &mut record.outcome {
+            m.forced = None;
+        }
+    }
+    let markdown = render(&manifest, &records).markdown;
+    let table = markdown.split("## Verification").nth(1).unwrap();
+    let line = table.lines().find(|l| l.starts_with("| llama.cpp |")).unwrap();
+    assert!(line.starts_with("| llama.cpp | chat, threads 1 | A | 4 of 4 | n/a ‡"), "{line}");
+    assert!(markdown.contains("the launch was asked for the continuation alone"), "{markdown}");
+    assert_tables_are_whole(&markdown);
+}

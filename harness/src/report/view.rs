@@ -4,6 +4,7 @@ use super::facts::{self, Fact};
 use super::method::{self, Method};
 use super::tables::{Cells, Tables, ThreadsTable};
 use super::text::{Footnotes, md, message};
+use super::verification::{VerificationView, verification};
 use crate::bundle::Manifest;
 use crate::chart::Chart;
 use crate::sample::{LaunchRecord, Metric};
@@ -31,6 +32,7 @@ pub(super) struct View {
     outliers: Vec<Cells>,
     withdrawn: Vec<Cells>,
     footnotes: Vec<Footnote>,
+    verification: VerificationView,
     method: Method,
 }
 
@@ -128,6 +130,7 @@ pub(super) fn view(
         gates: gates(summary),
         outliers: outliers(summary),
         withdrawn: withdrawn(summary),
+        verification: verification(summary, &mut notes),
         footnotes: notes.list().into_iter().map(|(number, text)| Footnote { number, text }).collect(),
         method: method::method(manifest, records, summary),
     }

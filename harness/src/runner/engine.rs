@@ -79,11 +79,8 @@ impl Backend for EngineBackend {
         self.step(|session| session.decode(token_id))
     }
 
-    fn top_logits(&self, k: usize) -> Vec<(u32, f32)> {
-        let mut all: Vec<(u32, f32)> = (0..).zip(self.logits.iter().copied()).collect();
-        all.sort_by(|a, b| b.1.total_cmp(&a.1));
-        all.truncate(k);
-        all
+    fn logits(&self) -> &[f32] {
+        &self.logits
     }
 }
 

@@ -3,7 +3,7 @@
 //! be tested without a framework, misbehaviour included.
 
 use super::serve::{RunnerError, Speaker, read_job};
-use crate::protocol::{Event, Job, SampleEvent, WeightsClass};
+use crate::protocol::{Event, Job, SampleEvent, Verify, WeightsClass};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use std::io::{BufRead, Write};
@@ -52,7 +52,7 @@ pub struct Script {
     /// Prompt tokens said to come from a cache.
     #[serde(default)]
     cached: u32,
-    /// Another continuation of the verification prompt than every other fake's.
+    /// Another continuation of the verification prompt, and other distributions, than every other fake's.
     #[serde(default)]
     wrong_output: bool,
     /// Threads said to be in use, if not those asked for.
@@ -95,6 +95,18 @@ impl Script {
             token_ids: continuation(prompt, n),
             token_at_ns: (0..n).map(at_ns).collect(),
         }
+    }
+
+    /// At each position of the forced text a token that follows from what precedes it is the likeliest, the next ids
+    /// are each a fifth less likely; a wrong output begins at the id after.
+    fn distributions(&self, verify: &Verify) -> Vec<Vec<(u32, f32)>> {
+        let position = |i: usize| {
+            let text = [&verify.prompt[..], &verify.forced[..i]].concat();
+            let first = continuation(&text, 1)[0] + u32::from(self.wrong_output);
+            let entry = |j: u32| (first + j, (0.2f64.ln() + f64::from(j) * 0.8f64.ln()) as f32);
+            (0..verify.top_k).map(entry).collect()
+        };
+        (0..verify.forced.len()).filter(|_| verify.top_k > 0).map(position).collect()
     }
 }
 
@@ -173,7 +185,8 @@ fn answer(
         if script.wrong_output {
             token_ids.iter_mut().for_each(|id| *id += 1);
         }
-        speaker.say(&Event::Verified { token_ids, top_logits: vec![] })?;
+        let forced_top = script.distributions(verify);
+        speaker.say(&Event::Verified { token_ids, top_logits: vec![], forced_top })?;
     }
     speaker.say(&Event::Bye)?;
     Ok(false)
@@ -192,6 +205,8 @@ fn seconds_to_ns(seconds: f64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::agreement::Agreement;
+    use crate::sample::Forced;
 
     fn script(text: &str) -> Script {
         let steady = "version: '1'\nload_ms: 100\nprefill_tok_s: 1000\ndecode_tok_s: 100\n";
@@ -214,6 +229,22 @@ mod tests {
         assert_ne!(jittery.pace("a", 1), script("jitter: 0.1\nseed: 1").pace("a", 1));
         assert!((0..100).map(|i| jittery.pace(&i.to_string(), 1)).all(|p| (0.9..=1.1).contains(&p)));
         assert_eq!(script("thread_exponent: 1").pace("a", 4), 4.0);
+    }
+
+    #[test]
+    fn every_fake_tells_the_same_distributions_but_for_wrong_output() {
+        let verify = Verify { prompt: vec![1, 2], n_tokens: 1, top_k: 64, forced: vec![5; 9] };
+        let told = |script: Script| {
+            Forced::checked(verify.forced.clone(), script.distributions(&verify)).expect("distributions")
+        };
+        let (right, wrong) = (told(script("")), told(script("wrong_output: true")));
+        assert_eq!(right, told(script("jitter: 0.5")));
+        assert_eq!((right.top.len(), right.top[0].len()), (9, 64));
+        assert_ne!(right.top[0], right.top[1], "they follow the text");
+        let agreement = Agreement::of(&right, &wrong).expect("the same text");
+        assert!(!agreement.gate().expect("judged").passed, "{agreement:?}");
+        let unasked = Verify { top_k: 0, ..verify.clone() };
+        assert_eq!(script("").distributions(&unasked), [[]; 0]);
     }
 
     #[test]

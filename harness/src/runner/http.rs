@@ -8,6 +8,7 @@
 mod dialect;
 mod wire;
 
+use super::logits::largest_log_probabilities;
 use super::serve::{Backend, JOB, RunnerError};
 use crate::protocol::{Event, Job};
 use dialect::{Chunk, Completion, End, Timings};
@@ -180,8 +181,8 @@ impl<'a, B: Backend> Slot<'a, B> {
             predicted_n: 1,
             predicted_ms: 0.0,
         };
-        let logits = self.backend.top_logits(usize::MAX);
-        let end = End::with_probabilities(&logits, asked.n_probs as usize, timings);
+        let top = largest_log_probabilities(self.backend.logits(), asked.n_probs as usize);
+        let end = End::with_probabilities(&top, timings);
         connection.respond(200, &dialect::text(&end)).map(Ok)
     }
 }

@@ -4,6 +4,7 @@
 pub mod engine;
 pub mod fake;
 pub mod http;
+mod logits;
 mod serve;
 
 pub use serve::{Backend, RunnerError, serve};

@@ -1,6 +1,7 @@
 //! The runner's side of the protocol, for any engine behind [`Backend`].
 
-use crate::protocol::{Event, Job, PROTOCOL_VERSION, SampleEvent};
+use super::logits::{largest, largest_log_probabilities};
+use crate::protocol::{Event, Job, PROTOCOL_VERSION, SampleEvent, Verify};
 use std::io::{BufRead, Write};
 use std::time::Instant;
 
@@ -19,8 +20,8 @@ pub trait Backend {
     fn prefill(&mut self, prompt_ids: &[u32]) -> Result<u32, RunnerError>;
     /// Processes one token; returns the most likely next one.
     fn decode(&mut self, token_id: u32) -> Result<u32, RunnerError>;
-    /// The `k` largest logits after the last step, largest first.
-    fn top_logits(&self, k: usize) -> Vec<(u32, f32)>;
+    /// The logits after the last step, \[n_vocab\].
+    fn logits(&self) -> &[f32];
 }
 
 /// Why a runner gives up: an [`Event::Error`].
@@ -87,23 +88,48 @@ fn carry_out(
     }
     if let Some(verify) = &job.verify {
         speaker.say(&Event::Phase { name: "verify".into() })?;
-        backend.clear();
-        let mut token_ids = Vec::new();
-        let mut top_logits = Vec::new();
-        for index in 0..verify.n_tokens {
-            let token = match token_ids.last() {
-                None => backend.prefill(&verify.prompt)?,
-                Some(&last) => backend.decode(last)?,
-            };
-            if verify.top_k > 0 {
-                top_logits.push(backend.top_logits(verify.top_k as usize));
-            }
-            debug_assert_eq!(token_ids.len(), index as usize);
-            token_ids.push(token);
-        }
-        speaker.say(&Event::Verified { token_ids, top_logits })?;
+        let (token_ids, top_logits) = continuation(backend, verify)?;
+        let forced_top = distributions(backend, verify)?;
+        speaker.say(&Event::Verified { token_ids, top_logits, forced_top })?;
     }
     speaker.say(&Event::Bye)
+}
+
+/// Ids with a value each, largest first.
+type Top = Vec<(u32, f32)>;
+
+/// The greedy continuation of the verification prompt, with the largest logits of each token if they are wanted.
+fn continuation(backend: &mut impl Backend, verify: &Verify) -> Result<(Vec<u32>, Vec<Top>), RunnerError> {
+    backend.clear();
+    let (mut token_ids, mut top_logits) = (Vec::new(), Vec::new());
+    while token_ids.len() < verify.n_tokens as usize {
+        let token = match token_ids.last() {
+            None => backend.prefill(&verify.prompt)?,
+            Some(&last) => backend.decode(last)?,
+        };
+        if verify.top_k > 0 {
+            top_logits.push(largest(backend.logits(), verify.top_k as usize));
+        }
+        token_ids.push(token);
+    }
+    Ok((token_ids, top_logits))
+}
+
+/// The distributions at each position of the forced text: after the prompt, then after each of its tokens but the last.
+fn distributions(backend: &mut impl Backend, verify: &Verify) -> Result<Vec<Top>, RunnerError> {
+    let mut forced_top = Vec::new();
+    if !verify.asks_for_distributions() {
+        return Ok(forced_top);
+    }
+    backend.clear();
+    for position in 0..verify.forced.len() {
+        match position.checked_sub(1) {
+            None => backend.prefill(&verify.prompt)?,
+            Some(last) => backend.decode(verify.forced[last])?,
+        };
+        forced_top.push(largest_log_probabilities(backend.logits(), verify.top_k as usize));
+    }
+    Ok(forced_top)
 }
 
 /// One timed request. Nothing is written, and nothing allocated, between its first and its last stamp.
@@ -154,10 +180,19 @@ mod tests {
     use super::*;
     use crate::protocol::{EventOrder, JobModel, Verify, WeightsClass, parse_event};
 
-    /// Counts upwards from the sum of the prompt.
+    /// Counts upwards from the sum of the prompt; its likeliest of four tokens is the last one's remainder.
     #[derive(Default)]
     struct Counter {
         n_positions: usize,
+        logits: [f32; 4],
+    }
+
+    impl Counter {
+        fn say(&mut self, token: u32) -> u32 {
+            self.logits = [0.0; 4];
+            self.logits[token as usize % 4] = 2.0;
+            token
+        }
     }
 
     impl Backend for Counter {
@@ -185,16 +220,16 @@ mod tests {
         fn prefill(&mut self, ids: &[u32]) -> Result<u32, RunnerError> {
             assert_eq!(self.n_positions, 0, "cleared");
             self.n_positions = ids.len();
-            Ok(ids.iter().sum())
+            Ok(self.say(ids.iter().sum()))
         }
 
         fn decode(&mut self, id: u32) -> Result<u32, RunnerError> {
             self.n_positions += 1;
-            Ok(id + 1)
+            Ok(self.say(id + 1))
         }
 
-        fn top_logits(&self, k: usize) -> Vec<(u32, f32)> {
-            vec![(1, 2.0); k]
+        fn logits(&self) -> &[f32] {
+            &self.logits
         }
     }
 
@@ -209,7 +244,7 @@ mod tests {
             threads: 2,
             kv_type: "f16".into(),
             batch: 4,
-            verify: Some(Verify { prompt: vec![9], n_tokens: 2, top_k: 1 }),
+            verify: Some(Verify { prompt: vec![9], n_tokens: 2, top_k: 1, forced: vec![5, 6, 7] }),
         }
     }
 
@@ -232,9 +267,22 @@ mod tests {
             events.iter().filter_map(|e| if let Event::Sample(s) = e { Some(s) } else { None }).collect();
         assert_eq!((&samples[0].token_ids[..], &samples[1].token_ids[..]), (&[3][..], &[7, 8, 9][..]));
         assert!(samples[1].token_at_ns.is_sorted() && samples[1].prefill_ns <= samples[1].token_at_ns[0]);
-        let verified =
-            Event::Verified { token_ids: vec![9, 10], top_logits: vec![vec![(1, 2.0)], vec![(1, 2.0)]] };
-        assert!(events.contains(&verified));
+        let log_probability = -(1.0 + 3.0 * (-2f64).exp()).ln() as f32;
+        let verified = Event::Verified {
+            token_ids: vec![9, 10],
+            top_logits: vec![vec![(1, 2.0)], vec![(2, 2.0)]],
+            // After the prompt, after 5, after 6.
+            forced_top: [1, 2, 3].map(|id| vec![(id, log_probability)]).to_vec(),
+        };
+        assert!(events.contains(&verified), "{events:?}");
+    }
+
+    #[test]
+    fn nothing_is_told_that_was_not_asked_for() {
+        let mut job = job();
+        job.verify = Some(Verify { prompt: vec![9], n_tokens: 2, top_k: 0, forced: vec![5] });
+        let told = Event::Verified { token_ids: vec![9, 10], top_logits: vec![], forced_top: vec![] };
+        assert!(answers(&job).0.contains(&told));
     }
 
     #[test]

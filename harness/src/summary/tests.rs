@@ -122,3 +122,38 @@ fn outliers_are_named_and_counted() {
     assert_eq!(decode.samples[decode.outliers[0].index].0, 4, "the disturbed block");
     assert_eq!(decode.estimate.n, 6);
 }
+
+#[test]
+fn every_verified_launch_stands_beside_the_reference() {
+    let (manifest, mut records) = testing::example();
+    let told = |records: &[LaunchRecord]| {
+        let all = summarize(&manifest, records).verifications.into_iter();
+        all.filter(|v| v.cell.as_ref().is_none_or(|c| c.1 == 1)).collect::<Vec<_>>()
+    };
+    let [llama, engine, candle, ollama] = &told(&records)[..] else { panic!("one for each row") };
+    assert_eq!((&llama.greedy_prefix, &engine.greedy_prefix), (&Ok((4, 4)), &Ok((3, 4))));
+    assert_eq!(llama.agreement.as_ref().unwrap().mean_kl, 0.0);
+    let agreement = engine.agreement.as_ref().unwrap();
+    assert_eq!((agreement.n_positions, agreement.same_top()), (9, 1.0));
+    // 0.6 + 0.2 + … and 0.58 + 0.58 / 3 + …: all six listed tokens are less likely by the same factor.
+    let listed = 1.5 * (1.0 - 3f64.powi(-6));
+    let (p, q) = (0.6 * listed, 0.58 * listed);
+    let wanted = p * (p / q).ln() + (1.0 - p) * ((1.0 - p) / (1.0 - q)).ln();
+    assert!((agreement.mean_kl - wanted).abs() < 1e-6, "{agreement:?} {wanted}");
+    assert_eq!(candle.agreement, Err("the framework does not tell its distributions".to_owned()));
+    assert_eq!((&ollama.cell, ollama.weights_class), (&None, None));
+    assert!(ollama.agreement.as_ref().unwrap_err().contains("is not on the PATH"));
+
+    // As bundles were before there were distributions.
+    for record in &mut records {
+        if let Outcome::Measured(m) = &mut record.outcome {
+            m.forced = None;
+        }
+    }
+    let reason = Err("the launch was asked for the continuation alone".to_owned());
+    assert!(told(&records)[..3].iter().all(|v| v.agreement == reason && v.greedy_prefix.is_ok()));
+    records.retain(|r| r.framework != "llama.cpp");
+    let told = told(&records);
+    assert_eq!(told[0].agreement, Err("no launch was verified".to_owned()));
+    assert_eq!(told[1].greedy_prefix, Err("the baseline has no continuation to compare with".to_owned()));
+}

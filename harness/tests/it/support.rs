@@ -36,7 +36,7 @@ impl Place {
                 "schema: 1\ntitle: Scripted\ndescription: For tests.\n\
                  model: {{name: Tiny, quantization: Q4_0, source: {{synthetic: {{shape: tiny}}}}}}\n\
                  frameworks:\n{rows}baseline: steady\nsubject: steady\n\
-                 workloads:\n  - {{name: chat, prompt_tokens: 8, generate_tokens: 8, context: 32}}\n\
+                 workloads:\n  - {{name: chat, prompt_tokens: 8, generate_tokens: 8, context: 64}}\n\
                  threads: [1]\nblocks: {blocks}\nrepetitions: 2\ncold_generate: 4\nlaunch_timeout_s: 2\n\
                  verify_tokens: 8\n"
             ),

@@ -72,7 +72,9 @@ fn serve() -> Result<()> {
     if let Some(verify) = &job.verify {
         send(&Event::Phase { name: "verify" })?;
         let answer = session.generate(&verify.prompt, verify.n_tokens, verify.top_k)?;
-        send(&Event::Verified { token_ids: answer.token_ids, top_logits: answer.top_logits })?;
+        let forced_top = session.distributions(&verify.prompt, &verify.forced, verify.top_k)?;
+        let (token_ids, top_logits) = (answer.token_ids, answer.top_logits);
+        send(&Event::Verified { token_ids, top_logits, forced_top })?;
     }
     send(&Event::Bye)?;
     // The launcher reads this process's high-water marks now, while it is alive.
@@ -137,6 +139,16 @@ mod tests {
         let job = parse_job(JOB).unwrap();
         assert_eq!(job.prompts, [[1, 2]]);
         assert!(job.verify.is_none());
+    }
+
+    #[test]
+    fn a_verification_may_come_with_a_text_to_force_and_without() {
+        let forced = |verify: &str| {
+            let job = parse_job(&JOB.replace("\"verify\":null", &format!("\"verify\":{verify}"))).unwrap();
+            job.verify.unwrap().forced
+        };
+        assert_eq!(forced(r#"{"prompt":[1],"n_tokens":2,"top_k":3}"#), [0; 0]);
+        assert_eq!(forced(r#"{"prompt":[1],"n_tokens":2,"top_k":3,"forced":[7,8]}"#), [7, 8]);
     }
 
     #[test]

@@ -32,6 +32,8 @@ pub(crate) struct Verify {
     pub(crate) prompt: Vec<u32>,
     pub(crate) n_tokens: u32,
     pub(crate) top_k: u32,
+    #[serde(default)]
+    pub(crate) forced: Vec<u32>,
 }
 
 /// What this runner says.
@@ -56,6 +58,7 @@ pub(crate) enum Event<'a> {
     Verified {
         token_ids: Vec<u32>,
         top_logits: Vec<Vec<(u32, f32)>>,
+        forced_top: Vec<Vec<(u32, f32)>>,
     },
     Bye,
     Error {

@@ -53,17 +53,48 @@ impl Session {
         Ok(Self { model, context })
     }
 
-    /// Processes `prompt` in one batch, then generates `n_generate` tokens greedily, past any end of sequence.
-    pub(crate) fn generate(&mut self, prompt: &[u32], n_generate: u32, top_k: u32) -> Result<Answer> {
-        let n_total = prompt.len() + n_generate as usize;
-        if prompt.is_empty() || n_total > self.context {
+    /// The `top_k` likeliest tokens after `prompt` and after each token of `forced` but the last, with their natural
+    /// log-probabilities over the whole vocabulary; nothing where none are wanted.
+    pub(crate) fn distributions(
+        &mut self,
+        prompt: &[u32],
+        forced: &[u32],
+        top_k: u32,
+    ) -> Result<Vec<Vec<(u32, f32)>>> {
+        if top_k == 0 || forced.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.check_room(prompt, forced.len())?;
+        self.model.clear_kv_cache();
+        let device = Device::Cpu;
+        let model = &mut self.model;
+        device.with_context(|| {
+            let logits = forward(model, prompt, 0, &device)?;
+            let mut all = vec![largest_log_probabilities(&logits, top_k as usize)];
+            for (i, &token) in forced[..forced.len() - 1].iter().enumerate() {
+                let logits = forward(model, &[token], prompt.len() + i, &device)?;
+                all.push(largest_log_probabilities(&logits, top_k as usize));
+            }
+            Ok(all)
+        })
+    }
+
+    /// Refuses what does not fit the context.
+    fn check_room(&self, prompt: &[u32], n_more: usize) -> Result<()> {
+        if prompt.is_empty() || prompt.len() + n_more > self.context {
             let message = format!(
-                "a prompt of {} tokens and {n_generate} to generate do not fit a context of {}",
+                "a prompt of {} tokens and {n_more} more do not fit a context of {}",
                 prompt.len(),
                 self.context
             );
             return Err(RunnerError::new("unsupported", message).into());
         }
+        Ok(())
+    }
+
+    /// Processes `prompt` in one batch, then generates `n_generate` tokens greedily, past any end of sequence.
+    pub(crate) fn generate(&mut self, prompt: &[u32], n_generate: u32, top_k: u32) -> Result<Answer> {
+        self.check_room(prompt, n_generate as usize)?;
         self.model.clear_kv_cache();
         let device = Device::Cpu;
         // candle's own pool, kept awake between the many short parallel sections of a pass.
@@ -123,6 +154,14 @@ fn largest(logits: &[f32], top_k: usize) -> Vec<(u32, f32)> {
     all
 }
 
+/// The `top_k` largest natural log-probabilities of the softmax over all `logits`, largest first.
+fn largest_log_probabilities(logits: &[f32], top_k: usize) -> Vec<(u32, f32)> {
+    let most = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let sum: f64 = logits.iter().map(|&logit| f64::from(logit - most).exp()).sum();
+    let of = |logit: f32| (f64::from(logit - most) - sum.ln()) as f32;
+    largest(logits, top_k).into_iter().map(|(id, logit)| (id, of(logit))).collect()
+}
+
 fn model_error(path: &Path, cause: &dyn std::fmt::Display) -> RunnerError {
     RunnerError::new("model", format!("{}: {cause}", path.display()))
 }
@@ -141,6 +180,14 @@ mod tests {
     #[test]
     fn largest_comes_in_order() {
         assert_eq!(largest(&[1.0, 3.0, 2.0, 3.0], 3), [(1, 3.0), (3, 3.0), (2, 2.0)]);
+    }
+
+    #[test]
+    fn log_probabilities_are_over_all_logits() {
+        let told = largest_log_probabilities(&[0.0, 3f32.ln(), 0.0], 2);
+        assert_eq!((told[0].0, told[1].0), (1, 0));
+        assert!((f64::from(told[0].1).exp() - 0.6).abs() < 1e-6, "{told:?}");
+        assert!((f64::from(told[1].1).exp() - 0.2).abs() < 1e-6, "{told:?}");
     }
 
     #[test]

@@ -5,24 +5,22 @@ use super::loading::Loaded;
 use super::planning::Planned;
 use super::progress::Progress;
 use super::provenance::now;
+use super::verifying::Verifying;
 use super::{Args, Usage};
 use crate::bundle::{Manifest, Writer};
 use crate::framework::{Failure, LaunchRequest, LaunchSpec, ModelRef, describe, describe_cross_check};
 use crate::launch::{Launcher, free_port};
 use crate::plan::PlannedLaunch;
-use crate::prompts::{prompts, verification_prompt};
+use crate::prompts::prompts;
 use crate::protocol::Verify;
 use crate::sample::{LaunchRecord, Outcome, Role, SAMPLE_SCHEMA};
-use crate::scenario::{CROSS_CHECK_FRAMEWORK, Scenario};
+use crate::scenario::CROSS_CHECK_FRAMEWORK;
 use anyhow::{Context, Result};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
-
-/// Tokens of a verification prompt of random ids, where the contexts have room for them.
-const VERIFY_PROMPT_TOKENS: u32 = 32;
 
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,13 +55,15 @@ pub(super) fn launch(args: &Args, loaded: &Loaded, planned: Planned) -> Result<(
         interrupted,
         redactor,
     };
+    let mut verifying = Verifying::after(loaded.resumed.iter().flat_map(|bundle| &bundle.records));
     let mut progress = Progress::new(remaining.len());
     for planned in &remaining {
         progress.begin(&planned.launch_id);
-        let Some(record) = one(&launcher, loaded, planned)? else {
+        let Some(record) = one(&launcher, loaded, planned, verifying.request(loaded, planned))? else {
             return Ok((writer.dir().to_owned(), Ended::Interrupted));
         };
         writer.append(&record)?;
+        verifying.take(&record);
         progress.end(&record);
     }
     let dir = writer.dir().to_owned();
@@ -83,9 +83,14 @@ fn catch_signals() -> Result<Arc<AtomicBool>> {
 }
 
 /// Carries out one launch; `None` if the run was interrupted.
-fn one(launcher: &Launcher, loaded: &Loaded, planned: &PlannedLaunch) -> Result<Option<LaunchRecord>> {
+fn one(
+    launcher: &Launcher,
+    loaded: &Loaded,
+    planned: &PlannedLaunch,
+    verify: Option<Verify>,
+) -> Result<Option<LaunchRecord>> {
     let started_at = now();
-    let (argv, wall_ns, outcome) = match spec(loaded, planned)? {
+    let (argv, wall_ns, outcome) = match spec(loaded, planned, verify)? {
         Ok(spec) => match launcher.launch(&planned.launch_id, planned.cell.threads, &spec) {
             Ok(launched) => (spec.argv, launched.wall_ns, launched.outcome),
             Err(_) => return Ok(None),
@@ -114,7 +119,11 @@ fn failed(failure: Failure) -> Outcome {
 }
 
 /// Describes one launch.
-fn spec(loaded: &Loaded, planned: &PlannedLaunch) -> Result<Result<LaunchSpec, Failure>> {
+fn spec(
+    loaded: &Loaded,
+    planned: &PlannedLaunch,
+    verify: Option<Verify>,
+) -> Result<Result<LaunchSpec, Failure>> {
     let scenario = &loaded.scenario;
     let row = row_of(loaded, planned).with_context(|| format!("{}: no such row", planned.launch_id))?;
     let entry = loaded.registry.get(&row.record.id).with_context(|| row.record.id.clone())?;
@@ -136,7 +145,7 @@ fn spec(loaded: &Loaded, planned: &PlannedLaunch) -> Result<Result<LaunchSpec, F
         kv_type: &scenario.kv_type,
         cold_generate: scenario.cold_generate,
         prompts: &prompts(loaded.seed, workload, n_requests, loaded.vocab_size),
-        verify: verify(scenario, planned, loaded),
+        verify,
         port: free_port().context("no free port")?,
     };
     Ok(match planned.role {
@@ -150,19 +159,6 @@ fn row_of<'a>(loaded: &'a Loaded, planned: &PlannedLaunch) -> Option<&'a Row> {
         Role::Measure => row.record.label == planned.cell.framework,
         Role::CrossCheck => row.record.id == CROSS_CHECK_FRAMEWORK && row.is_available(),
     })
-}
-
-/// Verification once for each cell, in the first block: it costs time, and a program computes the same every time.
-fn verify(scenario: &Scenario, planned: &PlannedLaunch, loaded: &Loaded) -> Option<Verify> {
-    if scenario.verify_tokens == 0 || planned.block > 0 {
-        return None;
-    }
-    let room = scenario.workloads.iter().map(|w| w.context.saturating_sub(scenario.verify_tokens)).min()?;
-    let prompt = match &loaded.verify_prompt {
-        Some(ids) if ids.len() <= room as usize => ids.clone(),
-        _ => verification_prompt(loaded.seed, room.clamp(1, VERIFY_PROMPT_TOKENS), loaded.vocab_size),
-    };
-    Some(Verify { prompt, n_tokens: scenario.verify_tokens, top_k: 0 })
 }
 
 /// A row that cannot be measured here gets one failed launch for each of its cells, in block 0, after the plan's.

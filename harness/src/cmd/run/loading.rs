@@ -29,13 +29,21 @@ pub(super) struct Loaded {
     pub(super) model: ModelFile,
     /// Tokens of the model's vocabulary, of which prompts are drawn.
     pub(super) vocab_size: u32,
-    /// [`VERIFY_TEXT`] in this vocabulary; `None` where it has no such words.
-    pub(super) verify_prompt: Option<Vec<u32>>,
+    /// [`VERIFY_TEXT`] and [`FORCED_TEXT`] in this vocabulary; `None` where it has no such words.
+    pub(super) verify_text: Option<VerifyText>,
     /// One for each row of the scenario.
     pub(super) rows: Vec<Row>,
     pub(super) redactor: Redactor,
     /// The bundle to go on with.
     pub(super) resumed: Option<Bundle>,
+}
+
+/// A text for the verification, as token ids.
+pub(super) struct VerifyText {
+    /// To be continued greedily.
+    pub(super) prompt: Vec<u32>,
+    /// What is given as its continuation.
+    pub(super) forced: Vec<u32>,
 }
 
 pub(super) fn load(args: &Args) -> Result<Loaded> {
@@ -63,10 +71,10 @@ pub(super) fn load(args: &Args) -> Result<Loaded> {
     if let Some(reason) = &model.stand_in_reason {
         eprintln!("{}: {reason}", model.name);
     }
-    let (vocab_size, verify_prompt) = vocabulary(&model)?;
+    let (vocab_size, verify_text) = vocabulary(&model)?;
     Ok(Loaded {
         vocab_size,
-        verify_prompt,
+        verify_text,
         scenario_sha256: format!("{:x}", Sha256::digest(&scenario_text)),
         redactor: redactor(args, &cache),
         machine: Machine::detect(),
@@ -117,14 +125,25 @@ fn scenario_dir(scenario: &Path) -> Result<PathBuf> {
 const VERIFY_TEXT: &str = "The quick brown fox jumps over the lazy dog. The quick brown fox jumps over the lazy dog. \
                            The quick brown fox jumps over the";
 
-/// Size of the vocabulary, and the verification prompt.
-fn vocabulary(model: &ModelFile) -> Result<(u32, Option<Vec<u32>>)> {
+/// What the verification gives as the continuation of [`VERIFY_TEXT`]. Plain words and a list that everybody knows:
+/// with SmolLM2 the likeliest token leads at each of the first 32 positions by 0.4 nats or more, so that rounding
+/// does not decide which one it is.
+const FORCED_TEXT: &str = " lazy dog. The dog is asleep in the sun and does not see the fox. The days of the week are \
+                           Monday, Tuesday, Wednesday, Thursday, Friday, Saturday and Sunday.";
+
+/// Size of the vocabulary, and the verification's text.
+fn vocabulary(model: &ModelFile) -> Result<(u32, Option<VerifyText>)> {
     let gguf = Gguf::open(&model.path)?;
     let tokens = gguf.require_strings("tokenizer.ggml.tokens")?;
     let size = u32::try_from(tokens.len()).context("the vocabulary is too large")?;
     let options = EncodeOptions { add_special: true, parse_special: false };
-    let prompt = Tokenizer::from_gguf(&gguf).map(|t| t.encode(VERIFY_TEXT.as_bytes(), options)).ok();
-    Ok((size, prompt.filter(|ids| !ids.is_empty())))
+    let text = Tokenizer::from_gguf(&gguf).ok().and_then(|tokenizer| {
+        let prompt = tokenizer.encode(VERIFY_TEXT.as_bytes(), options);
+        let mut all = tokenizer.encode(format!("{VERIFY_TEXT}{FORCED_TEXT}").as_bytes(), options);
+        let forced = all.split_off(prompt.len().min(all.len()));
+        (!prompt.is_empty()).then_some(VerifyText { prompt, forced })
+    });
+    Ok((size, text))
 }
 
 /// Hides the home directory, the path to the repository in which the scenario lies (else to the scenario), and the
