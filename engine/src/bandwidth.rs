@@ -38,31 +38,56 @@ pub struct Bandwidth {
     pub median_gb_s: f64,
 }
 
-/// Every pattern of `streams` × prefetch distances × pages at each number of threads, over `bytes` of memory, which should
-/// be several times the last cache. `progress` hears each result.
+/// Which patterns are tried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sweep<'a> {
+    /// Pages.
+    pub pages: &'a [Pages],
+    /// Streams of each thread; at least 1.
+    pub streams: &'a [usize],
+    /// Prefetch distances, in bytes.
+    pub prefetch_bytes: &'a [usize],
+}
+
+impl Sweep<'static> {
+    /// Everything: half a minute and more.
+    pub const FULL: Self = Self {
+        pages: &[Pages::Small, Pages::Huge],
+        streams: &[1, 2, 4, 8],
+        prefetch_bytes: &[0, 256, 512, 1024, 4096],
+    };
+    /// What finds the limit to a few percent in seconds: small pages, with and without prefetches.
+    pub const SHORT: Self =
+        Self { pages: &[Pages::Small], streams: &[1, 2, 4, 8], prefetch_bytes: &[0, 512] };
+}
+
+/// Every pattern of `sweep` at each number of threads, over `bytes` of memory, which should be several times the last
+/// cache. `progress` hears each result.
 ///
 /// # Errors
 /// If the memory cannot be had, or threads cannot be started.
 pub fn measure(
+    sweep: &Sweep<'_>,
     bytes: usize,
     threads: &[usize],
     repetitions: usize,
     mut progress: impl FnMut(&Bandwidth),
 ) -> Result<Vec<Bandwidth>> {
-    if bytes < 1 << 20 || repetitions == 0 || threads.contains(&0) || threads.is_empty() {
-        let message = "bandwidth needs at least 1 MiB, one repetition and one thread";
+    let has_zero = threads.contains(&0) || sweep.streams.contains(&0);
+    if bytes < 1 << 20 || repetitions == 0 || has_zero || threads.is_empty() {
+        let message = "bandwidth needs at least 1 MiB, one repetition, one thread and one stream";
         return Err(Error::new(ErrorKind::Request, message));
     }
     let level = Level::detect()?;
     let pool = Pool::new(threads.iter().copied().max().unwrap_or(1))?;
     let mut all = Vec::new();
-    for pages in [Pages::Small, Pages::Huge] {
+    for &pages in sweep.pages {
         let mut memory = Buffer::zeroed(bytes, pages)?;
         // Untouched pages are all the same one.
         memory.iter_mut().step_by(64).enumerate().for_each(|(i, byte)| *byte = i as u8);
         for &threads in threads {
-            for streams in [1, 2, 4, 8] {
-                for prefetch_bytes in [0, 256, 512, 1024, 4096] {
+            for &streams in sweep.streams {
+                for &prefetch_bytes in sweep.prefetch_bytes {
                     let pattern = Pattern { threads, pages, streams, prefetch_bytes };
                     let found = read(&pool, level, &memory, pattern, repetitions)?;
                     progress(&found);
@@ -126,11 +151,15 @@ mod tests {
     #[test]
     fn every_pattern_has_a_figure() {
         let mut heard = 0;
-        let all = measure(1 << 20, &[1, 2], 2, |_| heard += 1).unwrap();
+        let all = measure(&Sweep::FULL, 1 << 20, &[1, 2], 2, |_| heard += 1).unwrap();
         assert_eq!((all.len(), heard), (2 * 2 * 4 * 5, 80));
+        assert_eq!(measure(&Sweep::SHORT, 1 << 20, &[1], 1, |_| ()).unwrap().len(), 4 * 2);
         assert!(all.iter().all(|b| b.median_gb_s > 0.0 && b.best_gb_s >= b.median_gb_s));
         for (bytes, threads, repetitions) in [(1 << 10, &[1][..], 1), (1 << 20, &[], 1), (1 << 20, &[1], 0)] {
-            assert_eq!(measure(bytes, threads, repetitions, |_| ()).unwrap_err().kind(), ErrorKind::Request);
+            assert_eq!(
+                measure(&Sweep::SHORT, bytes, threads, repetitions, |_| ()).unwrap_err().kind(),
+                ErrorKind::Request
+            );
         }
     }
 }

@@ -20,6 +20,7 @@ pub mod generate;
 pub mod perplexity;
 pub mod bench;
 pub mod bandwidth;
+pub mod peak;
 pub mod synth;
 pub mod inspect;
 

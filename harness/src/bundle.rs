@@ -1,21 +1,27 @@
 //! The result bundle: a directory that holds the evidence, written as it is gathered.
 
-mod flat;
+mod chain;
+mod seal;
 mod read;
+mod flat;
 mod write;
 
 use crate::machine::Machine;
 use crate::plan::Plan;
+use crate::preflight::Finding;
 use crate::scenario::Scenario;
 use serde::{Deserialize, Serialize};
 
-pub use flat::write_samples_csv;
-pub use read::{Bundle, BundleError, read};
+pub(crate) use chain::sha256_hex;
+pub use flat::{samples_csv, write_samples_csv};
+pub use read::{Bundle, BundleError, inspect, read};
+pub use seal::{Complete, Fault, FaultKind, SEALED_SCHEMA, Seal};
 pub use write::Writer;
-pub(crate) use write::write_atomically;
+pub(crate) use write::{hash_files, write_atomically};
 
-/// Schema of [`Manifest`]; readers accept every older one and refuse a newer one.
-pub const BUNDLE_SCHEMA: u32 = 1;
+/// Schema of [`Manifest`]; readers accept every older one and refuse a newer one. From 2 on, every line of
+/// `samples.jsonl` has a chain value, and `complete.json` ends the bundle of a finished run.
+pub const BUNDLE_SCHEMA: u32 = 2;
 
 /// `manifest.json`: everything that a reader needs to know about a run besides its samples.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -40,6 +46,9 @@ pub struct Manifest {
     pub scenario: Scenario,
     /// The machine.
     pub machine: Machine,
+    /// What spoke against measuring on it when the run began.
+    #[serde(default)]
+    pub preflight: Vec<Finding>,
     /// The model file that was used.
     pub model: ModelRecord,
     /// Every framework of the scenario: what was found, or why not.
@@ -65,6 +74,18 @@ pub struct ModelRecord {
     pub sha256: String,
     /// Set when a synthetic model stood in, with the reason.
     pub stand_in_reason: Option<String>,
+    /// What decoding one token has to read; `None` in bundles of older versions and for unknown architectures.
+    #[serde(default)]
+    pub read_per_token: Option<ReadPerToken>,
+}
+
+/// Bytes that one token of decode has to read, whatever the program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReadPerToken {
+    /// Every weight once: all tensors but the embedding table, of which a token reads one row, unless the output is tied to it.
+    pub weights_bytes: u64,
+    /// Key and value of one position, all layers, in 16-bit floats.
+    pub kv_bytes_per_position: u64,
 }
 
 /// A framework as it was found.

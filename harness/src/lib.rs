@@ -9,6 +9,7 @@ pub mod redact;
 pub mod cache;
 pub mod machine;
 pub mod conditions;
+pub mod preflight;
 pub mod scenario;
 pub mod schema;
 pub mod model;
@@ -24,9 +25,11 @@ pub mod bundle;
 pub mod runner;
 pub mod stats;
 pub mod verdict;
+pub mod withdrawal;
 pub mod summary;
 pub mod chart;
 pub mod report;
+pub mod audit;
 pub mod cmd;
 
 #[cfg(test)]

@@ -1,8 +1,15 @@
 //! The machine that a run ran on, as recorded in the manifest. What the system does not tell is `None`, shown as "unavailable".
 
+pub mod affinity;
 pub mod cgroup;
+pub mod dmi;
+pub(crate) mod files;
 pub mod linux;
 pub mod macos;
+pub mod topology;
+mod yardsticks;
+
+pub use yardsticks::{Peak, ReadBandwidth, YardstickError, Yardsticks, bandwidth_bytes, measure_in_child};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -46,6 +53,60 @@ pub struct Machine {
     pub container_limits: Option<String>,
     /// Load average over one minute at the start.
     pub load_average: Option<f64>,
+    /// Sockets.
+    #[serde(default)]
+    pub sockets: Option<u32>,
+    /// Hardware threads of a core (SMT), the largest number that a core has.
+    #[serde(default)]
+    pub threads_per_core: Option<u32>,
+    /// The highest clock that the system allows, GHz, turbo included where it counts as such.
+    #[serde(default)]
+    pub max_ghz: Option<f64>,
+    /// Whether the clock may rise above the nominal one.
+    #[serde(default)]
+    pub turbo: Option<bool>,
+    /// What sets the clock: `intel_pstate`, `amd-pstate-epp`, `acpi-cpufreq`, …
+    #[serde(default)]
+    pub frequency_driver: Option<String>,
+    /// The last cache, as one core sees it.
+    #[serde(default)]
+    pub last_cache_bytes: Option<u64>,
+    /// The last caches of the whole machine.
+    #[serde(default)]
+    pub last_cache_bytes_total: Option<u64>,
+    /// Memory modules that are there: `DDR5`, their speed and their number. Needs root on Linux.
+    #[serde(default)]
+    pub memory_modules: Option<dmi::Modules>,
+    /// Swap space.
+    #[serde(default)]
+    pub swap_bytes: Option<u64>,
+    /// Of it in use at the start.
+    #[serde(default)]
+    pub swap_used_bytes: Option<u64>,
+    /// Huge pages set aside, and the size of one.
+    #[serde(default)]
+    pub huge_pages: Option<HugePages>,
+    /// Microcode revision.
+    #[serde(default)]
+    pub microcode: Option<String>,
+    /// Hardware weaknesses that this processor has, and what the kernel does about each: some cost time.
+    #[serde(default)]
+    pub mitigations: Vec<(String, String)>,
+    /// How fast memory can be read, by threads; empty where it was not measured.
+    #[serde(default)]
+    pub read_bandwidth: Vec<ReadBandwidth>,
+    /// How fast the engine's kernels can compute within the first cache, by threads; empty where it was not measured.
+    #[serde(default)]
+    pub peak: Vec<Peak>,
+}
+
+/// Huge pages that are set aside (`vm.nr_hugepages`), which no program but one that asks for them can use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HugePages {
+    /// How many.
+    pub reserved: u64,
+    /// Size of one.
+    pub page_bytes: u64,
 }
 
 impl Machine {
@@ -69,6 +130,12 @@ impl Machine {
         }
         machine.name_it();
         machine
+    }
+
+    /// Takes over what [`measure_in_child`] found.
+    pub fn take_yardsticks(&mut self, measured: Yardsticks) {
+        self.read_bandwidth = measured.read_bandwidth;
+        self.peak = measured.peak;
     }
 
     /// What neither procfs nor sysctl told.
@@ -138,5 +205,22 @@ mod tests {
         assert!(m.cores > 0 && m.logical > 0 && m.memory_bytes > 0, "{m:?}");
         assert_eq!((m.id.len(), m.arch.as_str()), (12, std::env::consts::ARCH));
         assert_eq!(m.id, Machine::detect().id);
+    }
+    #[test]
+    fn machines_of_older_manifests_read_and_what_they_lack_is_unavailable() {
+        let runs = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../reports/runs");
+        let mut n_older = 0;
+        for run in std::fs::read_dir(runs).unwrap() {
+            let text = std::fs::read_to_string(run.unwrap().path().join("manifest.json")).unwrap();
+            let manifest: serde_json::Value = serde_json::from_str(&text).unwrap();
+            let machine: Machine = serde_json::from_value(manifest["machine"].clone()).unwrap();
+            assert!(machine.cores > 0 && machine.memory_bytes > 0, "{machine:?}");
+            if manifest["machine"].get("sockets").is_none() {
+                n_older += 1;
+                assert_eq!((machine.sockets, machine.swap_bytes, machine.turbo), (None, None, None));
+                assert!(machine.read_bandwidth.is_empty() && machine.peak.is_empty());
+            }
+        }
+        assert!(n_older > 0, "the oldest bundles were made before there were these fields");
     }
 }

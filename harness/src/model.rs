@@ -6,11 +6,13 @@
 //! ```
 
 mod download;
+mod reads;
 mod synthetic;
 mod verify;
 mod wheel;
 
 pub use download::Retry;
+pub use reads::read_per_token;
 pub use synthetic::make as synthesize;
 
 use crate::cache::Cache;

@@ -42,25 +42,32 @@ pub struct Plan {
 impl Plan {
     /// Every launch of `scenario` for those of its rows that `available_labels` names.
     ///
-    /// A block runs every (framework, workload, threads) cell once: for each workload and thread count in turn, all
+    /// Blocks go up to the scenario's cap; a run with a `target_ci` may end before. The control pair's second half takes part
+    /// in the order like a framework of its own. A block runs every (framework, workload, threads) cell once: for each workload and thread count in turn, all
     /// frameworks in the order of one row of a Williams square. Which workload and thread count comes first moves on by
     /// one from block to block.
     pub fn build(scenario: &Scenario, available_labels: &[&str], seed: u64) -> Self {
         let mut labels: Vec<&str> = scenario.frameworks.iter().map(|f| f.label.as_str()).collect();
         labels.retain(|l| available_labels.contains(l));
+        let control = scenario.control_label();
+        if scenario.control && labels.contains(&scenario.baseline.as_str()) {
+            labels.push(&control);
+        }
         shuffle(&mut labels, seed);
         let square = williams_square(labels.len());
         let tasks: Vec<(&Workload, u32)> =
             scenario.workloads.iter().flat_map(|w| scenario.threads.iter().map(move |&t| (w, t))).collect();
         let cross_check_blocks = cross_check_blocks(scenario, &labels);
         let mut plan = Plan { launches: Vec::new() };
-        for block in 0..scenario.blocks {
+        for block in 0..scenario.blocks.max(scenario.blocks_max) {
             for turn in 0..tasks.len() {
                 let task_idx = (turn + block as usize) % tasks.len();
                 let (workload, threads) = tasks[task_idx];
                 let order = square.get((block as usize + task_idx) % square.len().max(1));
                 for &label_idx in order.into_iter().flatten() {
-                    plan.push(block, Role::Measure, labels[label_idx], workload, threads);
+                    let label = labels[label_idx];
+                    let role = if label == control { Role::Control } else { Role::Measure };
+                    plan.push(block, role, label, workload, threads);
                 }
             }
             if cross_check_blocks.contains(&block) {
@@ -93,7 +100,7 @@ impl Plan {
 /// `b03-llama.cpp-chat-t2`; a cross-check's begins with `x`.
 fn launch_id(block: u32, role: Role, cell: &Cell) -> String {
     let prefix = match role {
-        Role::Measure => 'b',
+        Role::Measure | Role::Control => 'b',
         Role::CrossCheck => 'x',
     };
     format!("{prefix}{block:02}-{}-{}-t{}", cell.framework, cell.workload, cell.threads)
@@ -174,6 +181,11 @@ mod tests {
             equivalence_margin: 0.02,
             verify_tokens: 0,
             cross_check: true,
+            control: false,
+            target_ci: None,
+            blocks_max: blocks,
+            pin: Default::default(),
+            limits: Default::default(),
         }
     }
 
@@ -229,6 +241,29 @@ mod tests {
         assert_eq!(build(&s, 1).launches.iter().filter(|l| is_cross(l)).count(), 2);
         s.cross_check = false;
         assert!(!build(&s, 1).launches.iter().any(is_cross));
+    }
+
+    #[test]
+    fn the_control_pair_is_the_baseline_under_a_second_label() {
+        let mut s = scenario(2, 1, &[1, 2], 4);
+        s.control = true;
+        let plan = build(&s, 1);
+        let control: Vec<&PlannedLaunch> = plan.launches.iter().filter(|l| l.role == Role::Control).collect();
+        assert_eq!(control.len(), 2 * 4);
+        assert!(control.iter().all(|l| l.cell.framework == "llama.cpp+control"));
+        assert!(plan.launches.iter().any(|l| l.launch_id == "b01-llama.cpp+control-w0-t2"));
+        let without = Plan::build(&s, &["f1"], 1);
+        assert!(without.launches.iter().all(|l| l.role == Role::Measure));
+    }
+
+    #[test]
+    fn blocks_up_to_the_cap_are_planned_and_the_first_ones_are_the_same() {
+        let few = build(&scenario(3, 2, &[1, 2], 6), 9);
+        let mut s = scenario(3, 2, &[1, 2], 6);
+        s.blocks_max = 10;
+        let many = build(&s, 9);
+        assert_eq!(many.launches.iter().map(|l| l.block).max(), Some(9));
+        assert_eq!(many.launches[..few.launches.len()], few.launches);
     }
 
     #[test]

@@ -4,6 +4,7 @@ mod facts;
 mod method;
 mod tables;
 mod text;
+mod trust;
 mod verification;
 mod view;
 

@@ -2,9 +2,11 @@
 
 mod cpu;
 mod forced;
+mod memory;
 
-pub use cpu::CpuUse;
+pub use cpu::{BUSY_SHARE, CpuSpan, CpuUse, cpu_list, parse_cpu_list};
 pub use forced::Forced;
+pub use memory::{Memory, PeakSince};
 
 use crate::conditions::Conditions;
 use crate::protocol::WeightsClass;
@@ -52,6 +54,8 @@ pub struct LaunchRecord {
 pub enum Role {
     /// Counts.
     Measure,
+    /// The baseline once more, under another label: half of the control pair. Never a row.
+    Control,
     /// Another program's own figures for the same cell (llama-bench); shown beside, never ranked.
     CrossCheck,
 }
@@ -85,6 +89,8 @@ pub enum FailureKind {
     Spawn,
     /// It ended early, by exit code or signal.
     Crashed,
+    /// The kernel killed it because memory had run out.
+    OutOfMemory,
     /// It did not answer within the scenario's time limit.
     TimedOut,
     /// It answered with something that is not the protocol.
@@ -165,25 +171,10 @@ pub struct Reported {
     pub values: Vec<f64>,
 }
 
-/// Memory of the framework's processes, in bytes. `None` where the system does not tell.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Memory {
-    /// High-water mark of the resident set (Linux `VmHWM`; elsewhere the largest sample).
-    pub rss_peak_bytes: Option<u64>,
-    /// Largest sampled anonymous part.
-    pub rss_anon_bytes: Option<u64>,
-    /// Largest sampled file-backed part.
-    pub rss_file_bytes: Option<u64>,
-    /// Largest sampled proportional set size.
-    pub pss_bytes: Option<u64>,
-    /// Samples taken.
-    pub n_samples: u32,
-}
-
 /// A condition that a comparison rests on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Gate {
-    /// One of the names in [`gate`].
+    /// See [`gate`](mod@gate).
     pub name: String,
     /// Whether it held.
     pub passed: bool,
@@ -203,6 +194,14 @@ pub mod gate {
     pub const OUTPUT_LENGTH: &str = "output_length";
     /// Threads in use are the threads asked for, where the framework tells.
     pub const THREADS: &str = "threads";
+    /// Busy threads and processor time of the timed window are those of the threads asked for.
+    pub const THREADS_SEEN: &str = "threads_seen";
+    /// The processes ran on no other processors than those asked for.
+    pub const AFFINITY: &str = "affinity";
+    /// The framework names the model file that it was given, where it tells, and the class of its weights.
+    pub const WEIGHTS: &str = "weights";
+    /// The settings that the framework tells are those asked for.
+    pub const SETTINGS: &str = "settings";
     /// The greedy continuation agrees with the reference's.
     pub const RIGHT_OUTPUT: &str = "right_output";
     /// The next-token distributions along a given text agree with the reference's.

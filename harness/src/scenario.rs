@@ -14,8 +14,17 @@ pub use parse::{MAX_SCENARIO_BYTES, Problem, ScenarioError};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
+/// Id under which the scripted framework stands in frameworks.yaml.
+pub const SIMULATED_ID: &str = "fake";
+
 /// Id of the framework that the cross-check stands beside.
 pub const CROSS_CHECK_FRAMEWORK: &str = "llama.cpp";
+
+/// From so many blocks on a session is a full one and has a control pair: fewer cannot rank.
+pub const FULL_SESSION_BLOCKS: u32 = 6;
+
+/// Added to the baseline's label for the launches of the control pair; no row of a scenario may have such a label.
+pub const CONTROL_SUFFIX: &str = "+control";
 
 /// Label of the cross-check's launches; no row of a scenario may have it.
 pub const CROSS_CHECK_LABEL: &str = "llama-bench";
@@ -63,6 +72,54 @@ pub struct Scenario {
     pub verify_tokens: u32,
     /// Whether llama-bench runs beside llama.cpp in the first, middle and last block.
     pub cross_check: bool,
+    /// Whether the baseline runs a second time in each block, under another label: what differs between the two is noise.
+    #[serde(default)]
+    pub control: bool,
+    /// Blocks are added until every ranked ratio's interval is narrower than this share of it; `None`: none are added.
+    #[serde(default)]
+    pub target_ci: Option<f64>,
+    /// Most blocks; [`Scenario::blocks`] where none are added.
+    #[serde(default)]
+    pub blocks_max: u32,
+    /// Which processors a framework may use.
+    #[serde(default)]
+    pub pin: Pin,
+    /// What disturbs a launch.
+    #[serde(default)]
+    pub limits: Limits,
+}
+
+/// Which processors a framework may use.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Pin {
+    /// All but the harness's own, where that leaves one more than the threads asked for; else all.
+    #[default]
+    Auto,
+    /// As many as threads are asked for.
+    On,
+    /// All.
+    Off,
+}
+
+/// What a launch may suffer before its block is withdrawn.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Limits {
+    /// Drift of the canary from the session's median, as a share.
+    pub canary_drift: f64,
+    /// Time stolen by the hypervisor, as a share of the processors' time.
+    pub steal: f64,
+    /// Processor time of other processes, in processors.
+    pub other_cpu: f64,
+    /// Involuntary context switches of the framework, per second and thread.
+    pub involuntary_switches_per_s: f64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { canary_drift: 0.03, steal: 0.01, other_cpu: 0.1, involuntary_switches_per_s: 200.0 }
+    }
 }
 
 impl Scenario {
@@ -80,6 +137,11 @@ impl Scenario {
     /// The row with this label.
     pub fn framework(&self, label: &str) -> Option<&FrameworkSpec> {
         self.frameworks.iter().find(|f| f.label == label)
+    }
+
+    /// Label of the baseline's second launches.
+    pub fn control_label(&self) -> String {
+        format!("{}{CONTROL_SUFFIX}", self.baseline)
     }
 
     /// The workload with this name.

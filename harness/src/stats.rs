@@ -1,14 +1,22 @@
-//! Statistics: medians, bootstrap intervals, paired comparisons, outliers. Pure and deterministic:
+//! Statistics: medians, intervals, paired comparisons, outliers, trends, when to stop. Pure and deterministic:
 //! every resample comes from a seeded generator, and samples are sorted first, so that their order does not matter.
 
+mod adaptive;
 mod bootstrap;
+#[cfg(test)]
+mod golden;
 mod normal;
 mod outlier;
 mod paired;
+mod student;
+mod trend;
 
+pub use adaptive::{LOOKS, Schedule, blocks_wanted, relative_width};
 pub use bootstrap::{CONFIDENCE, RESAMPLES, bca_mean, percentile_median};
-pub use outlier::{Outlier, tukey_outliers};
-pub use paired::{EXACT_FLIPS_MAX, Ratio, SIGNIFICANCE, holm, paired_ratio, sign_flip_p};
+pub use outlier::{Fences, Outlier, TukeyClass, tukey_outliers};
+pub use paired::{EXACT_FLIPS_MAX, Ratio, SIGNIFICANCE, holm, log_ratio_interval, paired_ratio, sign_flip_p};
+pub use student::student_mean;
+pub use trend::{EXACT_TREND_MAX, Trend, trend};
 
 /// A closed interval.
 #[derive(Debug, Clone, Copy, PartialEq)]

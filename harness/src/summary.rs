@@ -1,26 +1,33 @@
 //! The summary of a run: what the report says, as numbers. Pure: a manifest and its records in, a [`Summary`] out.
 
+mod adaptive;
 mod cells;
 mod compare;
+mod control;
 mod cross;
+mod disturbed;
 mod failures;
 mod flat;
 mod gates;
+mod roofline;
 mod verification;
 
+pub use adaptive::blocks_due;
+pub use control::ControlCheck;
 pub use cross::CrossCheck;
 pub(crate) use failures::kind_words;
 pub use flat::to_csv;
 pub use gates::GateTally;
+pub use roofline::Roofline;
 pub use verification::Verification;
 
 use crate::bundle::{FrameworkRecord, Manifest};
 use crate::protocol::WeightsClass;
 use crate::sample::{FailureKind, LaunchRecord, Metric, Role};
-use crate::scenario::Workload;
+use crate::scenario::{SIMULATED_ID, Workload};
 use crate::stats::{Estimate, Outlier, Ratio};
 use crate::verdict::Judgement;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Everything that a report says of a run.
 #[derive(Debug, Clone, PartialEq)]
@@ -43,6 +50,25 @@ pub struct Summary {
     pub failures: Vec<Failure>,
     /// δ: ratios within 1 ± δ are equivalent.
     pub margin: f64,
+    /// The baseline against itself; empty without a control pair.
+    pub control: Vec<ControlCheck>,
+    /// Why no verdict of this session stands, if so: the control pair differed from itself.
+    pub noise: Option<String>,
+    /// What disturbed launches: their workload and thread count stand in no comparison in that block.
+    pub disturbances: Vec<Disturbance>,
+}
+
+/// The launches of one workload and thread count in one block, withdrawn from every comparison.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Disturbance {
+    /// Workload.
+    pub workload: String,
+    /// Threads.
+    pub threads: u32,
+    /// Block.
+    pub block: u32,
+    /// Each reason with the launch that it was seen at.
+    pub reasons: Vec<(String, String)>,
 }
 
 /// A row of the report.
@@ -144,6 +170,8 @@ pub struct CellSummary {
     pub failure: Option<String>,
     /// Why the figures stand in no ranking.
     pub not_ranked: Option<NotRanked>,
+    /// Blocks that stand in no comparison: something disturbed them.
+    pub withdrawn: BTreeSet<u32>,
     /// The weights class that its launches reported.
     pub weights_class: Option<WeightsClass>,
     /// Metrics that have at least one sample.
@@ -152,6 +180,8 @@ pub struct CellSummary {
     pub scaling: Option<Ratio>,
     /// Memory beside the peak.
     pub memory: MemorySummary,
+    /// Decode against the measured read bandwidth; `None` where it was not measured.
+    pub roofline: Option<Roofline>,
     /// decode / (clock · threads).
     pub decode_per_ghz_core: Option<f64>,
 }
@@ -228,9 +258,6 @@ pub struct Failure {
     pub message: String,
 }
 
-/// Id under which the scripted framework stands in frameworks.yaml.
-const SIMULATED_ID: &str = "fake";
-
 /// Summarizes a run.
 pub fn summarize(manifest: &Manifest, records: &[LaunchRecord]) -> Summary {
     let scenario = &manifest.scenario;
@@ -253,7 +280,14 @@ pub fn summarize(manifest: &Manifest, records: &[LaunchRecord]) -> Summary {
         model_bytes: manifest.model.bytes,
         cross_checks: Vec::new(),
         margin: scenario.equivalence_margin,
+        control: Vec::new(),
+        noise: None,
+        disturbances: disturbed::disturbances(manifest, records),
     };
+    roofline::add(&mut summary, manifest);
+    summary.leave_out_disturbed();
+    summary.control = control::control(&summary, records, manifest.seed);
+    summary.noise = control::noise(&summary.control);
     compare::compare(&mut summary, manifest.seed);
     summary.cross_checks = cross::cross_checks(&summary, records);
     summary
@@ -298,6 +332,16 @@ fn clock(manifest: &Manifest) -> Option<Clock> {
 }
 
 impl Summary {
+    fn leave_out_disturbed(&mut self) {
+        for disturbance in &self.disturbances {
+            let workload = self.workloads.iter_mut().find(|w| w.workload.name == disturbance.workload);
+            let cells = workload.into_iter().flat_map(|w| &mut w.cells);
+            for cell in cells.filter(|c| c.threads == disturbance.threads) {
+                cell.withdrawn.insert(disturbance.block);
+            }
+        }
+    }
+
     /// The baseline's row.
     pub fn baseline(&self) -> Option<&Row> {
         self.rows.iter().find(|r| r.is_baseline)

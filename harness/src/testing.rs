@@ -1,14 +1,18 @@
 //! Synthetic runs for tests: known figures through the whole of summary, chart and report.
 
 use crate::agreement::add_distribution_gates;
-use crate::bundle::{BUNDLE_SCHEMA, FrameworkRecord, Manifest, ModelRecord, ProgramRecord, Unavailable};
+use crate::bundle::{
+    BUNDLE_SCHEMA, FrameworkRecord, Manifest, ModelRecord, ProgramRecord, Unavailable, Writer,
+};
 use crate::machine::Machine;
 use crate::plan::{Cell, Plan, PlannedLaunch};
 use crate::protocol::WeightsClass;
+use crate::redact::Redactor;
 use crate::sample::*;
 use crate::scenario::{
     CROSS_CHECK_LABEL, FrameworkSpec, ModelSource, ModelSpec, PlatformSpec, Scenario, Workload,
 };
+use std::path::{Path, PathBuf};
 
 /// Speed of one framework in a synthetic run.
 #[derive(Debug, Clone, Copy)]
@@ -102,6 +106,15 @@ pub(crate) fn all_failed() -> (Manifest, Vec<LaunchRecord>) {
     (manifest, records)
 }
 
+/// Writes a finished bundle below `parent`; returns its directory.
+pub(crate) fn write_bundle(parent: &Path, manifest: &Manifest, records: &[LaunchRecord]) -> PathBuf {
+    let mut writer = Writer::create(parent, manifest.clone(), Redactor::default()).expect("created");
+    records.iter().for_each(|record| writer.append(record).expect("written"));
+    let dir = writer.dir().to_owned();
+    writer.finish().expect("finished");
+    dir
+}
+
 /// Only the first `blocks` blocks of a run.
 pub(crate) fn first_blocks(records: &[LaunchRecord], blocks: u32) -> Vec<LaunchRecord> {
     records.iter().filter(|r| r.block < blocks).cloned().collect()
@@ -160,6 +173,7 @@ pub(crate) fn measured(planned: &PlannedLaunch, speed: Speed, workload: &Workloa
             rss_file_bytes: Some(97_000_000),
             pss_bytes: Some(97_500_000 + anon),
             n_samples: 40,
+            ..Memory::default()
         },
         gates: vec![gate("nothing_cached", "0 cached"), gate("right_output", "the reference's 32 tokens")],
         reported: vec![Reported { name: "decode_tok_s".to_owned(), values: vec![decode * 1.01] }],
@@ -216,6 +230,7 @@ pub(crate) fn manifest(labels: &[&str], blocks: u32) -> Manifest {
         scenario_text: "title: Example\nthreads: [1, 2]\n".to_owned(),
         scenario_sha256: "5ce0".repeat(16),
         scenario,
+        preflight: Vec::new(),
         machine: machine(),
         model: ModelRecord {
             name: "SmolLM2 135M Instruct".to_owned(),
@@ -224,6 +239,7 @@ pub(crate) fn manifest(labels: &[&str], blocks: u32) -> Manifest {
             bytes: 98_000_000,
             sha256: "ab12".repeat(16),
             stand_in_reason: None,
+            read_per_token: None,
         },
         frameworks: labels.iter().map(|l| framework(l)).collect(),
         seed: 42,
@@ -272,6 +288,11 @@ fn scenario(labels: &[&str], blocks: u32) -> Scenario {
         equivalence_margin: 0.02,
         verify_tokens: 32,
         cross_check: true,
+        control: false,
+        target_ci: None,
+        blocks_max: blocks,
+        pin: Default::default(),
+        limits: Default::default(),
     }
 }
 
@@ -317,6 +338,7 @@ fn machine() -> Machine {
         hypervisor: None,
         container_limits: None,
         load_average: Some(0.1),
+        ..Machine::default()
     }
 }
 

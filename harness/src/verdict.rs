@@ -63,6 +63,11 @@ impl Judgement {
         Judgement { verdict: Verdict::Invalid, reason: Some(reason.into()) }
     }
 
+    /// Nothing is said, because of `reason`.
+    pub fn withdrawn(reason: String) -> Self {
+        Self::unresolved(reason)
+    }
+
     fn unresolved(reason: String) -> Self {
         Judgement { verdict: Verdict::Unresolved, reason: Some(reason) }
     }

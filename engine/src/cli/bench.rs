@@ -1,7 +1,7 @@
 //! `engine bench`
 
 use super::output;
-use engine::bandwidth::{self, Bandwidth, Pattern};
+use engine::bandwidth::{self, Bandwidth, Pattern, Sweep};
 use engine::bench::{Measurement, Test, run as measure};
 use engine::{ModelOptions, Pages};
 use std::path::PathBuf;
@@ -83,7 +83,7 @@ fn read(args: &Args) -> super::Outcome {
         let [a, b, c, d, e, f] = ["threads", "pages", "streams", "prefetch B", "GB/s", "best"];
         output::print(&format!("{a:>8} {b:>8} {c:>8} {d:>10} {e:>10} {f:>8}\n"))?;
     }
-    let all = bandwidth::measure(args.size << 20, &threads, args.repetitions, |found| {
+    let all = bandwidth::measure(&Sweep::FULL, args.size << 20, &threads, args.repetitions, |found| {
         if !args.json {
             // A broken pipe is met again, and said, below.
             let _ = output::print(&line(found));

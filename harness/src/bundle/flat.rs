@@ -36,13 +36,18 @@ const COLUMNS: [&str; 26] = [
 /// Writes `samples.csv` into the bundle.
 pub fn write_samples_csv(bundle: &Bundle) -> Result<(), BundleError> {
     let path = bundle.dir.join("samples.csv");
-    let io = |e: csv::Error| BundleError::io(&path)(std::io::Error::other(e));
-    let mut csv = csv::Writer::from_path(&path).map_err(io)?;
-    csv.write_record(COLUMNS).map_err(io)?;
-    for record in &bundle.records {
-        csv.write_record(line(record)).map_err(io)?;
+    std::fs::write(&path, samples_csv(&bundle.records)).map_err(BundleError::io(&path))
+}
+
+/// The text of `samples.csv`.
+pub fn samples_csv(records: &[LaunchRecord]) -> String {
+    let mut csv = csv::Writer::from_writer(Vec::new());
+    let lines = records.iter().map(line);
+    for line in std::iter::once(COLUMNS.map(str::to_owned).to_vec()).chain(lines) {
+        csv.write_record(line).expect("writing to memory succeeds, and every line has the header's length");
     }
-    csv.flush().map_err(BundleError::io(&path))
+    let bytes = csv.into_inner().expect("writing to memory succeeds");
+    String::from_utf8(bytes).expect("every field is text")
 }
 
 fn line(record: &LaunchRecord) -> Vec<String> {

@@ -1,5 +1,7 @@
 //! Reading a bundle: strictly, naming file and line, but for a last line that a killed run left torn.
 
+use super::chain::sha256_hex;
+use super::seal::{self, Complete, Fault, Seal};
 use super::{BUNDLE_SCHEMA, Manifest};
 use crate::agreement::add_distribution_gates;
 use crate::sample::{LaunchRecord, SAMPLE_SCHEMA, add_right_output_gates};
@@ -16,6 +18,8 @@ pub struct Bundle {
     pub manifest: Manifest,
     /// `samples.jsonl`, in the order written. Every gate is there, also `right_output` and `distribution`.
     pub records: Vec<LaunchRecord>,
+    /// The hash chain that binds the two.
+    pub seal: Seal,
 }
 
 impl Bundle {
@@ -76,44 +80,75 @@ impl BundleError {
     pub(super) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> BundleError {
         move |source| BundleError::Io { path: path.to_owned(), source }
     }
+
+    pub(super) fn json(path: &Path) -> impl FnOnce(serde_json::Error) -> BundleError {
+        move |error| BundleError::Content { path: path.to_owned(), line: None, reason: error.to_string() }
+    }
 }
 
-/// Reads the bundle at `dir`. A torn last line of `samples.jsonl` is left out.
+/// Reads the bundle at `dir`, strictly: a broken chain is an error. A torn last line of `samples.jsonl` is left out
+/// where the run did not end.
 pub fn read(dir: &Path) -> Result<Bundle, BundleError> {
-    let manifest = read_manifest(&dir.join("manifest.json"))?;
-    let (mut records, _) = read_samples(&dir.join("samples.jsonl"))?;
+    let (bundle, faults) = inspect(dir)?;
+    match faults.into_iter().next() {
+        None => Ok(bundle),
+        Some(fault) => Err(BundleError::Content {
+            path: dir.join(fault.file),
+            line: fault.line,
+            reason: format!("{}; restore it, or measure again", fault.reason),
+        }),
+    }
+}
+
+/// Reads the bundle at `dir` and says what in it is not as it was written. An error is what cannot be read at all.
+pub fn inspect(dir: &Path) -> Result<(Bundle, Vec<Fault>), BundleError> {
+    let path = dir.join("manifest.json");
+    let text = std::fs::read_to_string(&path).map_err(BundleError::io(&path))?;
+    let manifest: Manifest = parse(&text, &path, None, BUNDLE_SCHEMA)?;
+    let path = dir.join("samples.jsonl");
+    let (samples, has_torn_line) = read_samples(&path)?;
+    let lines: Vec<&str> = samples.lines().collect();
+    let mut records = lines
+        .iter()
+        .enumerate()
+        .map(|(index, line)| parse(line, &path, Some(index + 1), SAMPLE_SCHEMA))
+        .collect::<Result<Vec<LaunchRecord>, _>>()?;
+    let mut seal = Seal {
+        manifest_sha256: sha256_hex(text.as_bytes()),
+        lines: lines.len(),
+        head: String::new(),
+        is_chained: false,
+        has_torn_line,
+        complete: read_complete(&dir.join("complete.json"))?,
+    };
+    let faults = seal::check(&manifest, &records, &lines, &mut seal);
     add_right_output_gates(&mut records, &manifest.scenario.baseline);
     add_distribution_gates(&mut records, &manifest.scenario.baseline);
-    Ok(Bundle { dir: dir.to_owned(), manifest, records })
+    Ok((Bundle { dir: dir.to_owned(), manifest, records, seal }, faults))
 }
 
-fn read_manifest(path: &Path) -> Result<Manifest, BundleError> {
-    let text = std::fs::read_to_string(path).map_err(BundleError::io(path))?;
-    parse(&text, path, None, BUNDLE_SCHEMA)
+fn read_complete(path: &Path) -> Result<Option<Complete>, BundleError> {
+    match std::fs::read_to_string(path) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None), // the run did not end, or is of an older version
+        result => parse(&result.map_err(BundleError::io(path))?, path, None, BUNDLE_SCHEMA).map(Some),
+    }
 }
 
-/// The records, and the length in bytes of the lines that are whole.
-pub(super) fn read_samples(path: &Path) -> Result<(Vec<LaunchRecord>, u64), BundleError> {
-    let bytes = match std::fs::read(path) {
+/// The lines that are whole, and whether a torn one follows.
+pub(super) fn read_samples(path: &Path) -> Result<(String, bool), BundleError> {
+    let mut bytes = match std::fs::read(path) {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Vec::new(), // killed before the first launch ended
         result => result.map_err(BundleError::io(path))?,
     };
     let whole = bytes.iter().rposition(|&b| b == b'\n').map_or(0, |end| end + 1);
-    let text = std::str::from_utf8(&bytes[..whole]).map_err(|error| {
-        let line = bytes[..error.valid_up_to()].iter().filter(|&&b| b == b'\n').count() + 1;
+    let has_torn_line = whole < bytes.len();
+    bytes.truncate(whole);
+    let text = String::from_utf8(bytes).map_err(|error| {
+        let before = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        let line = before.iter().filter(|&&b| b == b'\n').count() + 1;
         BundleError::Content { path: path.to_owned(), line: Some(line), reason: "is not UTF-8".into() }
     })?;
-    let mut ids = BTreeSet::new();
-    let mut records = Vec::new();
-    for (index, line) in text.lines().enumerate() {
-        let record: LaunchRecord = parse(line, path, Some(index + 1), SAMPLE_SCHEMA)?;
-        if !ids.insert(record.launch_id.clone()) {
-            let reason = format!("launch {} is recorded twice", record.launch_id);
-            return Err(BundleError::Content { path: path.to_owned(), line: Some(index + 1), reason });
-        }
-        records.push(record);
-    }
-    Ok((records, whole as u64))
+    Ok((text, has_torn_line))
 }
 
 /// Looks at the schema first, so that a newer file is refused as that and not for an unknown value.

@@ -54,6 +54,7 @@ fn manifest() -> Manifest {
         scenario_text: scenario_text.into(),
         scenario_sha256: "5ce0".into(),
         scenario,
+        preflight: Vec::new(),
         machine: Machine {
             id: "m".into(),
             label: "cpu".into(),
@@ -73,6 +74,7 @@ fn manifest() -> Manifest {
             hypervisor: None,
             container_limits: None,
             load_average: None,
+            ..Machine::default()
         },
         model: ModelRecord {
             name: "m".into(),
@@ -81,6 +83,7 @@ fn manifest() -> Manifest {
             bytes: 1,
             sha256: "30de1".into(),
             stand_in_reason: None,
+            read_per_token: None,
         },
         frameworks: vec![],
         seed: 1,
@@ -205,14 +208,160 @@ fn errors_name_file_and_line() {
         message(read(&dir), &dir)
     };
     assert!(with_samples(format!("{line}{{}}\n")).starts_with("D/samples.jsonl:2: missing field `schema`"));
-    assert_eq!(with_samples(format!("{line}{line}")), "D/samples.jsonl:2: launch a is recorded twice");
-    let newer = line.replace("\"schema\":1", "\"schema\":2").replace("crashed", "exploded");
+    assert_eq!(
+        with_samples(format!("{line}{line}")),
+        "D/samples.jsonl:2: line repeated: a stands in line 1 already; restore it, or measure again"
+    );
+    let newer = line.replace("\"schema\":2", "\"schema\":3").replace("crashed", "exploded");
     assert_eq!(
         with_samples(newer),
-        "D/samples.jsonl: schema 2 is newer than this harness, which reads up to 1; use a newer one"
+        "D/samples.jsonl: schema 3 is newer than this harness, which reads up to 2; use a newer one"
     );
     std::fs::write(dir.join("manifest.json"), "{\n\"schema\": 1,\n}").expect("written");
     assert!(message(read(&dir), &dir).starts_with("D/manifest.json:3: "));
     std::fs::remove_file(dir.join("manifest.json")).expect("there");
     assert!(message(read(&dir), &dir).starts_with("D/manifest.json: No such file"));
+}
+
+/// A finished bundle of launches a, b and c, which its plan names.
+fn finished(place: &Place) -> std::path::PathBuf {
+    let mut manifest = manifest();
+    for (position, id) in (0..).zip(["a", "b", "c"]) {
+        let cell = crate::plan::Cell { framework: "steady".into(), workload: "chat".into(), threads: 1 };
+        let launch_id = id.to_owned();
+        manifest.plan.launches.push(crate::plan::PlannedLaunch {
+            launch_id,
+            position,
+            block: 0,
+            role: Role::Measure,
+            cell,
+        });
+    }
+    let mut writer = Writer::create(place.dir.path(), manifest, Redactor::default()).expect("created");
+    std::fs::write(writer.logs_dir().join("a.log"), "said\n").expect("written");
+    ["a", "b", "c"].iter().for_each(|id| writer.append(&record(id)).expect("written"));
+    let dir = writer.dir().to_owned();
+    writer.finish().expect("finished");
+    dir
+}
+
+#[test]
+fn a_finished_bundle_says_so_and_binds_its_files() {
+    let place = Place::new();
+    let dir = finished(&place);
+    let seal = read(&dir).expect("valid").seal;
+    let complete = seal.complete.expect("ended");
+    assert_eq!((complete.lines, &complete.chain), (3, &seal.head));
+    assert_eq!(complete.logs.keys().collect::<Vec<_>>(), ["a.log"]);
+    assert!(seal.is_chained && !seal.has_torn_line);
+    assert!(!dir.join(".lock").exists());
+    let text = std::fs::read_to_string(dir.join("samples.jsonl")).expect("there");
+    let last = text.lines().last().expect("three");
+    assert!(last.ends_with(&format!(",\"chain\":\"{}\"}}", complete.chain)), "{last}");
+}
+
+#[test]
+fn whatever_was_changed_is_named() {
+    use FaultKind::*;
+    let check =
+        |file: &str, tamper: fn(String) -> String, wanted: (&str, Option<usize>, FaultKind), said: &str| {
+            let place = Place::new();
+            let dir = finished(&place);
+            let path = dir.join(file);
+            let before = std::fs::read_to_string(&path).expect("there");
+            let after = tamper(before.clone());
+            assert_ne!(before, after);
+            std::fs::write(&path, after).expect("written");
+            let (_, faults) = inspect(&dir).expect("readable");
+            let seen: Vec<_> = faults.iter().map(|f| (f.file, f.line, f.kind)).collect();
+            assert_eq!(seen, [wanted], "{faults:?}");
+            assert!(faults[0].reason.contains(said), "{faults:?}");
+            let place = format!("{}{}: ", wanted.0, wanted.1.map(|n| format!(":{n}")).unwrap_or_default());
+            assert!(message(read(&dir), &dir).starts_with(&format!("D/{place}")));
+        };
+    fn lines(text: String, order: &[usize]) -> String {
+        let lines: Vec<&str> = text.lines().collect();
+        order.iter().map(|&i| format!("{}\n", lines[i])).collect()
+    }
+    let samples = "samples.jsonl";
+    check(
+        samples,
+        |t| t.replacen("1500000000", "1500000001", 1),
+        (samples, Some(1), LineChanged),
+        "line changed: a;",
+    );
+    check(samples, |t| lines(t, &[0, 2]), (samples, Some(2), LinesMissing), "line missing before c: b;");
+    check(samples, |t| lines(t, &[1, 2]), (samples, Some(1), LinesMissing), "line missing before b: a;");
+    check(
+        samples,
+        |t| lines(t, &[0]),
+        (samples, Some(2), LinesMissing),
+        "from the end: 1 of 3 are there; b, c",
+    );
+    check(samples, |t| lines(t, &[0, 2, 1]), (samples, Some(2), LinesReordered), "2 to 3");
+    check(
+        samples,
+        |t| lines(t, &[0, 1, 1, 2]),
+        (samples, Some(3), LineRepeated),
+        "b stands in line 2 already",
+    );
+    check(
+        samples,
+        |t| lines(t, &[0, 1, 2, 2]),
+        (samples, Some(4), LineRepeated),
+        "c stands in line 3 already",
+    );
+    check(samples, |t| t + "{\"schema\":2", (samples, Some(4), TornLine), "it was cut");
+    check(
+        "manifest.json",
+        |t| t.replacen("Q4_0", "Q8_0", 1),
+        ("manifest.json", None, ManifestChanged),
+        "its sha256 was",
+    );
+    let complete = ("complete.json", None, CompleteChanged);
+    check("complete.json", |t| t.replace("\"lines\": 3", "\"lines\": 4"), complete, "says 4 lines");
+}
+
+#[test]
+fn a_run_that_did_not_end_is_bound_to_its_manifest_too() {
+    let place = Place::new();
+    let dir = finished(&place);
+    std::fs::remove_file(dir.join("complete.json")).expect("there");
+    let (bundle, faults) = inspect(&dir).expect("readable");
+    assert_eq!((bundle.seal.complete, faults), (None, vec![]));
+    let text = std::fs::read_to_string(dir.join("manifest.json")).expect("there");
+    std::fs::write(dir.join("manifest.json"), text.replace("Q4_0", "Q8_0")).expect("written");
+    let said = message(read(&dir), &dir);
+    assert!(said.starts_with("D/samples.jsonl:1: manifest.json changed, or this line (a):"), "{said}");
+}
+
+#[test]
+fn bundles_of_older_versions_read_without_a_chain_and_go_on_with_one() {
+    let place = Place::new();
+    let dir = finished(&place);
+    std::fs::remove_file(dir.join("complete.json")).expect("there");
+    let manifest = std::fs::read_to_string(dir.join("manifest.json")).expect("there");
+    std::fs::write(dir.join("manifest.json"), manifest.replace("\"schema\": 2", "\"schema\": 1"))
+        .expect("written");
+    let mut old = record("a");
+    old.schema = 1;
+    let line = serde_json::to_string(&old).expect("plain") + "\n";
+    std::fs::write(dir.join("samples.jsonl"), &line).expect("written");
+    assert!(!read(&dir).expect("tolerated").seal.is_chained);
+    let (mut writer, _) = resume(&dir).expect("tolerated");
+    writer.append(&record("b")).expect("written");
+    writer.finish().expect("finished");
+    assert!(read(&dir).expect("valid").seal.is_chained);
+    let text = std::fs::read_to_string(dir.join("samples.jsonl")).expect("there");
+    std::fs::write(dir.join("samples.jsonl"), text.replacen("1500000000", "1500000001", 1)).expect("written");
+    assert!(read(&dir).is_err(), "what came before is bound as well");
+}
+
+#[test]
+fn the_committed_bundles_read() {
+    let runs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../reports/runs");
+    for entry in std::fs::read_dir(runs).expect("there") {
+        let bundle = read(&entry.expect("readable").path()).expect("valid");
+        assert!(!bundle.records.is_empty());
+    }
 }

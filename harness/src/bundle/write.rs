@@ -1,10 +1,13 @@
 //! Writing a bundle as the evidence comes: the manifest once, then a line for each launch, on disk before the next.
 
 use super::Manifest;
+use super::chain::{seal, sha256_hex};
 use super::read::{Bundle, BundleError, read, read_samples};
+use super::seal::Complete;
 use crate::redact::Redactor;
 use crate::sample::{LaunchRecord, Outcome};
 use crate::scenario::ModelSource;
+use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -13,6 +16,8 @@ use std::path::{Path, PathBuf};
 const BUNDLES_MAX: u32 = 1000;
 /// Keeps two writers out of one bundle.
 const LOCK_FILE: &str = ".lock";
+/// Says that the run has ended.
+const COMPLETE_FILE: &str = "complete.json";
 
 /// An open bundle; only one writer can have it.
 #[derive(Debug)]
@@ -20,6 +25,11 @@ pub struct Writer {
     dir: PathBuf,
     samples: File,
     redactor: Redactor,
+    manifest_sha256: String,
+    /// Lines written.
+    lines: usize,
+    /// The chain's value after them.
+    head: String,
     /// Locked for as long as it is open; the system unlocks it even if this process is killed.
     _lock: File,
 }
@@ -35,14 +45,13 @@ impl Writer {
         manifest.id = id;
         redact_manifest(&mut manifest, &redactor);
         let path = dir.join("manifest.json");
-        let text = serde_json::to_string_pretty(&manifest).map_err(|e| BundleError::Content {
-            path: path.clone(),
-            line: None,
-            reason: e.to_string(),
-        })?;
-        write_atomically(&path, (text + "\n").as_bytes()).map_err(BundleError::io(&path))?;
+        let text = serde_json::to_string_pretty(&manifest).map_err(BundleError::json(&path))?;
+        let text = text + "\n";
+        write_atomically(&path, text.as_bytes()).map_err(BundleError::io(&path))?;
         let samples = open_samples(&dir)?;
-        Ok(Writer { dir, samples, redactor, _lock: lock })
+        let manifest_sha256 = sha256_hex(text.as_bytes());
+        let head = manifest_sha256.clone();
+        Ok(Writer { dir, samples, redactor, manifest_sha256, lines: 0, head, _lock: lock })
     }
 
     /// Opens the bundle of a run that did not end, to go on with it. A torn last line is cut off. Refused if the
@@ -63,33 +72,50 @@ impl Writer {
             return Err(other("the model file is another one now; start a new run"));
         }
         let path = dir.join("samples.jsonl");
-        let (_, whole_bytes) = read_samples(&path)?;
+        let (whole, _) = read_samples(&path)?;
         let samples = open_samples(dir)?;
+        let whole_bytes = whole.len() as u64;
         samples.set_len(whole_bytes).and_then(|()| samples.sync_all()).map_err(BundleError::io(&path))?;
-        Ok((Writer { dir: dir.to_owned(), samples, redactor, _lock: lock }, bundle))
+        // A run that goes on is not complete until it ends again.
+        remove(&dir.join(COMPLETE_FILE))?;
+        let writer = Writer {
+            dir: dir.to_owned(),
+            samples,
+            redactor,
+            manifest_sha256: bundle.seal.manifest_sha256.clone(),
+            lines: bundle.seal.lines,
+            head: bundle.seal.head.clone(),
+            _lock: lock,
+        };
+        Ok((writer, bundle))
     }
 
-    /// Writes one launch; it is on the disk when this returns.
+    /// Writes one launch, chained to the line before; it is on the disk when this returns.
     pub fn append(&mut self, record: &LaunchRecord) -> Result<(), BundleError> {
         let path = self.dir.join("samples.jsonl");
         let mut record = record.clone();
         redact_record(&mut record, &self.redactor);
-        let line = serde_json::to_string(&record).map_err(|e| BundleError::Content {
-            path: path.clone(),
-            line: None,
-            reason: e.to_string(),
-        })?;
+        let json = serde_json::to_string(&record).map_err(BundleError::json(&path))?;
+        let (line, head) = seal(&self.head, &json);
         // One write, so that a kill leaves a torn line at most, never two interleaved ones.
         self.samples
             .write_all((line + "\n").as_bytes())
             .and_then(|()| self.samples.sync_data())
-            .map_err(BundleError::io(&path))
+            .map_err(BundleError::io(&path))?;
+        self.head = head;
+        self.lines += 1;
+        Ok(())
     }
 
-    /// Ends the bundle of a run that made every launch of its plan: nothing is left to be locked.
+    /// Ends the bundle of a run that made every launch of its plan: `complete.json` says where the samples end and
+    /// what the logs are, and nothing is left to be locked.
     pub fn finish(self) -> Result<(), BundleError> {
-        let path = self.dir.join(LOCK_FILE);
-        std::fs::remove_file(&path).map_err(BundleError::io(&path))
+        let logs = hash_files(&self.logs_dir())?;
+        let complete = Complete::new(self.lines, self.head, self.manifest_sha256, logs);
+        let path = self.dir.join(COMPLETE_FILE);
+        let text = serde_json::to_string_pretty(&complete).map_err(BundleError::json(&path))?;
+        write_atomically(&path, (text + "\n").as_bytes()).map_err(BundleError::io(&path))?;
+        remove(&self.dir.join(LOCK_FILE))
     }
 
     /// The bundle's directory.
@@ -125,6 +151,32 @@ fn lock(dir: &Path) -> Result<File, BundleError> {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(BundleError::Locked { path: dir.to_owned() }),
         Err(TryLockError::Error(e)) => Err(BundleError::io(&path)(e)),
+    }
+}
+
+/// The sha256 of every file in `dir`, by name; none where there is no such directory.
+pub(crate) fn hash_files(dir: &Path) -> Result<BTreeMap<String, String>, BundleError> {
+    let entries = match std::fs::read_dir(dir) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
+        result => result.map_err(BundleError::io(dir))?,
+    };
+    let mut hashes = BTreeMap::new();
+    for entry in entries {
+        let path = entry.map_err(BundleError::io(dir))?.path();
+        if path.is_file() {
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let bytes = std::fs::read(&path).map_err(BundleError::io(&path))?;
+            hashes.insert(name, sha256_hex(&bytes));
+        }
+    }
+    Ok(hashes)
+}
+
+/// Removes a file that may not be there.
+fn remove(path: &Path) -> Result<(), BundleError> {
+    match std::fs::remove_file(path) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(BundleError::io(path)(e)),
+        _ => Ok(()),
     }
 }
 

@@ -4,6 +4,8 @@
 //! when its parent ends, the wish outlives `exec`, and asking needs no unsafe code when a program does it for
 //! itself. So the launcher starts this, and this becomes the framework. It adds about a millisecond to every
 //! framework's load alike. Elsewhere it only becomes the framework.
+//!
+//! It is also the place to choose the processors: what a process chooses for itself outlives `exec`.
 
 use anyhow::{Result, bail};
 use std::os::unix::process::CommandExt;
@@ -14,6 +16,9 @@ use std::process::{Command, ExitCode};
 pub struct Args {
     /// Process id of the harness
     parent: u32,
+    /// Processors that the program may run on, as `0-3,8`
+    #[arg(long)]
+    cpus: Option<String>,
     /// Program and arguments
     #[arg(last = true, required = true)]
     argv: Vec<String>,
@@ -26,6 +31,26 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     if std::os::unix::process::parent_id() != args.parent {
         bail!("the harness (process {}) has ended already", args.parent);
     }
+    if let Some(cpus) = &args.cpus {
+        keep_on(cpus)?;
+    }
     let error = Command::new(&args.argv[0]).args(&args.argv[1..]).exec();
     bail!("cannot start {}: {error}", args.argv[0])
+}
+
+/// Keeps this process, and what it becomes, on the processors of a list.
+#[cfg(target_os = "linux")]
+fn keep_on(list: &str) -> Result<()> {
+    use rustix::thread::{CpuSet, sched_setaffinity};
+    let cpus = crate::sample::parse_cpu_list(list)
+        .filter(|cpus| cpus.iter().all(|&c| (c as usize) < CpuSet::MAX_CPU));
+    let Some(cpus) = cpus else { bail!("--cpus {list}: not a list of processors like 0-3,8") };
+    let mut set = CpuSet::new();
+    cpus.iter().for_each(|&cpu| set.set(cpu as usize));
+    sched_setaffinity(None, &set).map_err(|e| anyhow::anyhow!("cannot run on the processors {list}: {e}"))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn keep_on(list: &str) -> Result<()> {
+    bail!("--cpus {list}: this system cannot keep a program on chosen processors")
 }

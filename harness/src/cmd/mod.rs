@@ -8,6 +8,7 @@ pub mod run;
 pub mod runner;
 pub mod schema;
 pub mod setup;
+pub mod verify;
 
 use crate::framework::Registry;
 use anyhow::Result;
@@ -23,6 +24,8 @@ pub enum Command {
     Models(models::Action),
     /// Write the reports of bundles, or check that they are up to date.
     Report(report::Args),
+    /// Compute again whatever in bundles can be, and name every difference.
+    Verify(verify::Args),
     /// Print the JSON Schema of scenarios.
     Schema,
     /// Speak the runner protocol
@@ -43,6 +46,7 @@ pub fn run(command: Command) -> Result<ExitCode> {
         Command::Run(args) => run::run(&args),
         Command::Models(action) => models::run(action, &Registry::embedded()?.ids()),
         Command::Report(args) => report::run(args),
+        Command::Verify(args) => verify::run(&args),
         Command::Schema => schema::run(),
         Command::Runner(which) => runner::run(&which),
         Command::LaunchChild(args) => child::run(&args),

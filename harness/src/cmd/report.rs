@@ -168,17 +168,15 @@ mod tests {
     fn a_bundle_on_disk_becomes_a_report() {
         let dir = tempfile::tempdir().unwrap();
         let (manifest, records) = testing::example();
-        fs::write(dir.path().join("manifest.json"), serde_json::to_string(&manifest).unwrap()).unwrap();
-        let lines = records.iter().map(|r| serde_json::to_string(r).unwrap() + "\n");
-        fs::write(dir.path().join("samples.jsonl"), lines.collect::<String>()).unwrap();
+        let dir = testing::write_bundle(dir.path(), &manifest, &records);
         let code = |check| {
-            let args = Args { bundles: vec![dir.path().to_owned()], out: None, check };
+            let args = Args { bundles: vec![dir.clone()], out: None, check };
             format!("{:?}", run(args).unwrap())
         };
         assert_eq!(code(true), format!("{:?}", ExitCode::FAILURE));
         assert_eq!(code(false), format!("{:?}", ExitCode::SUCCESS));
         assert_eq!(code(true), format!("{:?}", ExitCode::SUCCESS));
-        fs::write(dir.path().join("manifest.json"), "{").unwrap();
+        fs::write(dir.join("manifest.json"), "{").unwrap();
         assert_eq!(code(false), format!("{:?}", ExitCode::from(2)));
     }
 

@@ -1,8 +1,10 @@
 //! `harness run`: from a scenario to a report.
 
+mod estimate;
 mod frameworks;
 mod launching;
 mod loading;
+mod looking;
 mod planning;
 mod progress;
 mod provenance;
@@ -75,9 +77,10 @@ fn pipeline(args: &Args) -> Result<ExitCode> {
     let loaded = loading::load(args)?;
     let planned = planning::plan(args, &loaded)?;
     if args.dry_run {
-        planning::show(&planned);
+        planning::show(&planned, planning::time(args, &planned));
         return Ok(ExitCode::SUCCESS);
     }
+    eprintln!("{}", planning::time(args, &planned));
     let (dir, ended) = launching::launch(args, &loaded, planned)?;
     if ended == Ended::Interrupted {
         eprintln!("interrupted; go on with: {}", resume_command(args, &dir));

@@ -3,9 +3,9 @@
 use crate::protocol::{Job, JobModel, PROTOCOL_VERSION};
 use crate::runner::engine::EngineBackend;
 use crate::runner::fake::{Script, play};
-use crate::runner::{http, serve};
+use crate::runner::{http, serve, yardsticks};
 use anyhow::Result;
-use std::io::{stdin, stdout};
+use std::io::{Write, stdin, stdout};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -24,6 +24,15 @@ pub enum Runner {
         /// Id of the launch, from which its jitter is drawn
         #[arg(long)]
         launch: String,
+    },
+    /// Measure read bandwidth and arithmetic, and print them as JSON
+    Yardsticks {
+        /// Numbers of threads
+        #[arg(long, value_delimiter = ',', required = true)]
+        threads: Vec<usize>,
+        /// Bytes of memory to read: several times the last cache
+        #[arg(long)]
+        bytes: usize,
     },
 }
 
@@ -68,7 +77,7 @@ impl EngineHttp {
     }
 }
 
-/// Speaks the runner protocol on stdin and stdout, or HTTP until it is killed.
+/// Speaks the runner protocol on stdin and stdout, or HTTP until it is killed, or measures the machine.
 pub fn run(runner: &Runner) -> Result<ExitCode> {
     match runner {
         Runner::Engine => {
@@ -83,6 +92,11 @@ pub fn run(runner: &Runner) -> Result<ExitCode> {
             let script = Script::load(script)?;
             let code = play(&script, launch, stdin().lock(), stdout())?;
             Ok(code.map_or(ExitCode::SUCCESS, |code| ExitCode::from(code as u8)))
+        }
+        Runner::Yardsticks { threads, bytes } => {
+            let measured = yardsticks::measure(threads, *bytes)?;
+            writeln!(stdout(), "{}", serde_json::to_string(&measured)?)?;
+            Ok(ExitCode::SUCCESS)
         }
     }
 }

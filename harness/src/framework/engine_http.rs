@@ -12,8 +12,9 @@ pub(super) fn describe(request: &LaunchRequest) -> Result<LaunchSpec, Failure> {
         request.threads, request.workload.context, request.batch, request.kv_type, request.port,
     );
     argv.extend(flags.split_whitespace().map(str::to_string));
-    let conversation = Conversation::Server(llama_cpp::talk(request));
-    Ok(LaunchSpec { argv, env: runner::environment(request)?, conversation })
+    let talk = llama_cpp::talk(request)?;
+    let env = runner::environment(request)?;
+    Ok(LaunchSpec { argv, env, cpus: None, conversation: Conversation::Server(talk) })
 }
 
 #[cfg(test)]
@@ -35,7 +36,7 @@ mod tests {
         );
         let plain = with_request("engine", |request| runner::environment(&request).expect("fillable"));
         assert_eq!(env, plain);
-        let theirs = with_request("llama.cpp", |request| llama_cpp::talk(&request));
+        let theirs = with_request("llama.cpp", |request| llama_cpp::talk(&request).expect("describable"));
         assert_eq!(
             (ours.requests, ours.has_cold, ours.port),
             (theirs.requests, theirs.has_cold, theirs.port)

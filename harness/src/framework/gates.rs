@@ -1,7 +1,20 @@
 //! The gates of one launch, from what was asked and what was measured.
 
-use super::Failure;
-use crate::sample::{FailureKind, Gate, Measured, RequestSample, gate};
+use super::server::{Told, Wanted};
+use super::{Conversation, Failure, LaunchSpec};
+use crate::protocol::WeightsClass;
+use crate::sample::{FailureKind, Gate, Measured, RequestSample, cpu_list, gate, parse_cpu_list};
+use std::collections::BTreeSet;
+
+/// A timed window shorter than this says nothing of processor time: the kernel counts it in steps of 10 ms.
+const WINDOW_S_MIN: f64 = 0.5;
+/// Busy threads beyond those asked for: one that hands work to a pool and is idle while the pool computes. What it
+/// computes itself does not add to the processors in use at once, which have a limit of their own.
+const COORDINATORS_MAX: u32 = 1;
+/// Processor time of the timed window may exceed that of the threads asked for by this factor.
+const CPU_ALLOWANCE: f64 = 1.1;
+/// A cache may be this much larger than asked for less one: sizes are rounded up.
+const CONTEXT_STEP: u32 = 256;
 
 /// What a launch was asked to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -12,31 +25,33 @@ pub struct Expected {
     pub threads: u32,
     /// Tokens of the verification continuation, where one was asked for.
     pub n_verify: Option<u32>,
+    /// Processors that were to be used.
+    pub cpus: Option<BTreeSet<u32>>,
 }
 
 impl Expected {
-    /// What `conversation` asks for, on `threads`.
-    pub fn of(conversation: &super::Conversation, threads: u32) -> Expected {
+    /// What `spec` asks for, on `threads`.
+    pub fn of(spec: &LaunchSpec, threads: u32) -> Expected {
         let len = |prompt: &Vec<u32>| prompt.len() as u32;
-        match conversation {
-            super::Conversation::Runner { job, .. } => Expected {
-                requests: (0..)
+        let (requests, n_verify) = match &spec.conversation {
+            Conversation::Runner { job, .. } => (
+                (0..)
                     .zip(&job.prompts)
                     .map(|(rep, prompt)| {
                         let is_cold = rep == 0 && job.cold_generate > 0;
                         (len(prompt), if is_cold { job.cold_generate } else { job.n_generate })
                     })
                     .collect(),
-                threads,
-                n_verify: job.verify.as_ref().map(|v| v.n_tokens),
-            },
-            super::Conversation::Server(talk) => Expected {
-                requests: talk.requests.iter().map(|(prompt, n)| (len(prompt), *n)).collect(),
-                threads,
-                n_verify: talk.verify.as_ref().map(|v| v.n_tokens),
-            },
-            super::Conversation::Batch { .. } => Expected { requests: vec![], threads, n_verify: None },
-        }
+                job.verify.as_ref().map(|v| v.n_tokens),
+            ),
+            Conversation::Server(talk) => (
+                talk.requests.iter().map(|(prompt, n)| (len(prompt), *n)).collect(),
+                talk.verify.as_ref().map(|v| v.n_tokens),
+            ),
+            Conversation::Batch { .. } => (vec![], None),
+        };
+        let cpus = spec.cpus.as_ref().map(|cpus| cpus.iter().copied().collect());
+        Expected { requests, threads, n_verify, cpus }
     }
 }
 
@@ -75,6 +90,15 @@ pub fn gates(expected: &Expected, measured: &Measured) -> Vec<Gate> {
         let wanted = expected.threads;
         add(gate::THREADS, wanted.to_string(), used.to_string(), used == wanted);
     }
+    if let Some((wanted, seen, passed)) = threads_seen(expected.threads, measured) {
+        add(gate::THREADS_SEEN, wanted, seen, passed);
+    }
+    if let Some(wanted) = &expected.cpus {
+        let seen = measured.cpu.cpus_allowed.clone();
+        let cpus = seen.as_deref().and_then(parse_cpu_list);
+        let passed = cpus.is_some_and(|cpus| !cpus.is_empty() && cpus.is_subset(wanted));
+        add(gate::AFFINITY, cpu_list(wanted), seen.unwrap_or_else(|| "unavailable".into()), passed);
+    }
     if expected.requests.is_empty() {
         return gates;
     }
@@ -87,6 +111,51 @@ pub fn gates(expected: &Expected, measured: &Measured) -> Vec<Gate> {
     let n_tokens: Vec<u32> = requests(measured).map(|r| r.token_ids.len() as u32).collect();
     let n_wanted: Vec<u32> = expected.requests.iter().map(|r| r.1).collect();
     add(gate::OUTPUT_LENGTH, list(&n_wanted), list(&n_tokens), n_tokens == n_wanted);
+    gates
+}
+
+/// Whether the timed window was computed with no more than `threads`: wanted, seen, passed. `None` where the system
+/// does not tell, or the window is too short. Threads that only wait (a server's, a pool's of another size) do not
+/// count: a thread is busy by [`crate::sample::BUSY_SHARE`].
+fn threads_seen(threads: u32, measured: &Measured) -> Option<(String, String, bool)> {
+    let window = measured.cpu.window.as_ref().filter(|w| w.wall_s.is_some_and(|s| s >= WINDOW_S_MIN))?;
+    let cpus = window.cpus()?;
+    let (busy_max, cpus_max) = (threads + COORDINATORS_MAX, f64::from(threads) * CPU_ALLOWANCE);
+    let count = |n: Option<u32>| n.map_or_else(|| "?".to_owned(), |n| n.to_string());
+    let seen = format!(
+        "{} busy of {} threads, {cpus:.2} CPUs",
+        count(window.threads_busy),
+        count(window.threads_max)
+    );
+    let passed = window.threads_busy.is_none_or(|n| n <= busy_max) && cpus <= cpus_max;
+    Some((format!("at most {busy_max} busy threads, {cpus_max:.1} CPUs"), seen, passed))
+}
+
+/// The gates on what a server tells of itself; none for what it does not tell.
+pub fn told_gates(wanted: &Wanted, class: WeightsClass, told: &Told) -> Vec<Gate> {
+    let mut gates = Vec::new();
+    let mut add = |name: &str, passed: bool, wanted: String, seen: String| {
+        gates.push(Gate { name: name.into(), passed, wanted, seen });
+    };
+    if let Some(path) = &told.model_path {
+        let file = |path: &str| path.rsplit('/').next().unwrap_or(path).to_owned();
+        let sha256: String = wanted.model_sha256.chars().take(12).collect();
+        let seen = if *path == wanted.model_path { file(path) } else { path.clone() };
+        let wanted_file = format!("{}, sha256 {sha256}…", file(&wanted.model_path));
+        add(gate::WEIGHTS, *path == wanted.model_path, wanted_file, format!("{seen}, class {class:?}"));
+    }
+    let is_close = |told: u32| (wanted.context..wanted.context.saturating_add(CONTEXT_STEP)).contains(&told);
+    let settings = [
+        told.context.map(|n| (is_close(n), format!("context {}", wanted.context), format!("context {n}"))),
+        told.slots.map(|n| (n == wanted.slots, format!("slots {}", wanted.slots), format!("slots {n}"))),
+    ];
+    let settings: Vec<_> = settings.into_iter().flatten().collect();
+    if !settings.is_empty() {
+        let all =
+            |of: fn(&(bool, String, String)) -> &str| settings.iter().map(of).collect::<Vec<_>>().join(", ");
+        let passed = settings.iter().all(|s| s.0);
+        add(gate::SETTINGS, passed, all(|s| &s.1), all(|s| &s.2));
+    }
     gates
 }
 
@@ -105,8 +174,7 @@ fn list(values: &[u32]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::WeightsClass;
-    use crate::sample::{ColdRequest, Memory};
+    use crate::sample::{ColdRequest, CpuSpan, CpuUse, Memory};
 
     fn request(rep: u32, n: u32) -> RequestSample {
         RequestSample {
@@ -139,7 +207,7 @@ mod tests {
     }
 
     fn expected() -> Expected {
-        Expected { requests: vec![(10, 2), (10, 4), (10, 4)], threads: 2, n_verify: Some(2) }
+        Expected { requests: vec![(10, 2), (10, 4), (10, 4)], threads: 2, n_verify: Some(2), cpus: None }
     }
 
     /// The gates that failed, as `name: wanted / seen`.
@@ -171,6 +239,76 @@ mod tests {
         let mut untold = measured();
         untold.threads_used = None;
         assert!(gates(&expected(), &untold).iter().all(|g| g.name != gate::THREADS));
+    }
+
+    /// The gate `name` of a launch whose timed window was so.
+    fn gate_of(name: &str, window: CpuSpan, cpus: Option<&[u32]>) -> Option<(bool, String, String)> {
+        let cpu = CpuUse { window: Some(window), cpus_allowed: Some("0-1".into()), ..CpuUse::default() };
+        let expected = Expected { cpus: cpus.map(|c| c.iter().copied().collect()), ..expected() };
+        let found = gates(&expected, &Measured { cpu, ..measured() }).into_iter().find(|g| g.name == name);
+        found.map(|g| (g.passed, g.wanted, g.seen))
+    }
+
+    #[test]
+    fn more_threads_than_asked_for_are_seen() {
+        let window = |threads_busy, cpu_s| CpuSpan {
+            wall_s: Some(2.0),
+            user_s: Some(cpu_s),
+            system_s: Some(0.0),
+            threads_max: Some(9),
+            threads_busy,
+            ..CpuSpan::default()
+        };
+        let check = |window, passed: bool, seen: &str| {
+            let wanted = "at most 3 busy threads, 2.2 CPUs".to_owned();
+            assert_eq!(gate_of(gate::THREADS_SEEN, window, None), Some((passed, wanted, seen.to_owned())));
+        };
+        check(window(Some(2), 4.0), true, "2 busy of 9 threads, 2.00 CPUs");
+        check(window(Some(3), 4.3), true, "3 busy of 9 threads, 2.15 CPUs");
+        check(window(Some(4), 4.0), false, "4 busy of 9 threads, 2.00 CPUs");
+        check(window(Some(2), 4.5), false, "2 busy of 9 threads, 2.25 CPUs");
+        check(window(None, 0.0), true, "? busy of 9 threads, 0.00 CPUs");
+        let short = CpuSpan { wall_s: Some(0.4), ..window(Some(9), 9.0) };
+        assert_eq!(gate_of(gate::THREADS_SEEN, short, None), None, "too short to tell");
+        assert_eq!(gate_of(gate::THREADS_SEEN, CpuSpan::default(), None), None, "not told");
+    }
+
+    #[test]
+    fn processors_are_those_asked_for_or_fewer() {
+        let check = |cpus: &[u32], passed: bool, wanted: &str| {
+            let seen = gate_of(gate::AFFINITY, CpuSpan::default(), Some(cpus));
+            assert_eq!(seen, Some((passed, wanted.to_owned(), "0-1".to_owned())));
+        };
+        check(&[0, 1], true, "0-1");
+        check(&[0, 1, 2], true, "0-2");
+        check(&[0], false, "0");
+        assert_eq!(gate_of(gate::AFFINITY, CpuSpan::default(), None), None);
+        let untold = gates(&Expected { cpus: Some([0].into()), ..expected() }, &measured());
+        assert!(untold.iter().any(|g| g.name == gate::AFFINITY && !g.passed && g.seen == "unavailable"));
+    }
+
+    #[test]
+    fn what_a_server_tells_of_itself_is_compared() {
+        let wanted = Wanted {
+            model_path: "/m/a.gguf".into(),
+            model_sha256: "0123456789abcdef".into(),
+            context: 100,
+            slots: 1,
+        };
+        let told = |model_path: Option<&str>, context, slots| {
+            let model_path = model_path.map(str::to_owned);
+            let told = Told { version: String::new(), model_path, context, slots };
+            let line = |g: Gate| format!("{} {}: {} / {}", g.name, g.passed, g.wanted, g.seen);
+            told_gates(&wanted, WeightsClass::A, &told).into_iter().map(line).collect::<Vec<_>>()
+        };
+        let same = told(Some("/m/a.gguf"), Some(256), Some(1));
+        let weights = "weights true: a.gguf, sha256 0123456789ab… / a.gguf, class A";
+        assert_eq!(same, [weights, "settings true: context 100, slots 1 / context 256, slots 1"]);
+        let other = told(Some("/m/b.gguf"), Some(356), Some(1));
+        let weights = "weights false: a.gguf, sha256 0123456789ab… / /m/b.gguf, class A";
+        assert_eq!(other, [weights, "settings false: context 100, slots 1 / context 356, slots 1"]);
+        assert_eq!(told(None, None, Some(4)), ["settings false: slots 1 / slots 4"]);
+        assert_eq!(told(None, None, None), [""; 0]);
     }
 
     #[test]

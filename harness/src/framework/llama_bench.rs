@@ -24,7 +24,7 @@ pub(super) fn describe(request: &LaunchRequest) -> Result<LaunchSpec, Failure> {
     argv.extend(flags.split_whitespace().map(str::to_string));
     let weights_class = request.entry.weights_class;
     let conversation = Conversation::Batch { parse: parse_answer, weights_class };
-    Ok(LaunchSpec { argv, env: Default::default(), conversation })
+    Ok(LaunchSpec { argv, env: Default::default(), cpus: None, conversation })
 }
 
 /// Reads the rows: `prefill_tok_s` at depth 0, `decode_tok_s` at the greatest depth, and every other one as

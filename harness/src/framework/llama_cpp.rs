@@ -8,7 +8,7 @@
 //! Runners take the largest logit. Temperature 0 alone would leave the server with its whole chain of samplers for
 //! each token, so it is asked for top-k with k = 1 and nothing else. Its warm-up run at load is off: runners have none.
 
-use super::server::{Answer, Asked, CompletionServer, StampedEvent};
+use super::server::{Answer, Asked, CompletionServer, StampedEvent, Told, Wanted};
 use super::{Conversation, Failure, LaunchRequest, LaunchSpec, ServerTalk, path_arg};
 use crate::protocol::quote;
 use crate::sample::{FailureKind, Reported, RequestSample, TOKEN_ID_NOT_TOLD};
@@ -17,6 +17,8 @@ use serde_json::json;
 
 /// The micro-batch: llama.cpp's default, and at most the batch.
 const MICRO_BATCH: u32 = 512;
+/// Requests come one after the other.
+const SLOTS: u32 = 1;
 
 /// The dialect of `llama-server`.
 #[derive(Debug)]
@@ -27,7 +29,7 @@ pub(super) fn describe(request: &LaunchRequest) -> Result<LaunchSpec, Failure> {
     let program = path_arg(request.needed_program()?)?;
     let mut argv = vec![program, "-m".into(), path_arg(request.model.path)?];
     let mut add = |text: &str| argv.extend(text.split_whitespace().map(str::to_string));
-    add(&format!("-c {} -np 1", request.workload.context));
+    add(&format!("-c {} -np {SLOTS}", request.workload.context));
     add(&format!("-t {0} -tb {0}", request.threads));
     add(&common_flags(request));
     add("-fit off -cram 0 --no-cache-prompt -ctxcp 0 --no-warmup --offline --no-ui --metrics");
@@ -35,13 +37,14 @@ pub(super) fn describe(request: &LaunchRequest) -> Result<LaunchSpec, Failure> {
         add("--no-repack");
     }
     add(&format!("--host 127.0.0.1 --port {}", request.port));
-    Ok(LaunchSpec { argv, env: Default::default(), conversation: Conversation::Server(talk(request)) })
+    let conversation = Conversation::Server(talk(request)?);
+    Ok(LaunchSpec { argv, env: Default::default(), cpus: None, conversation })
 }
 
 /// What a server of this dialect is asked for in one launch.
-pub(super) fn talk(request: &LaunchRequest) -> ServerTalk {
+pub(super) fn talk(request: &LaunchRequest) -> Result<ServerTalk, Failure> {
     let requests = request.prompts.iter().enumerate();
-    ServerTalk {
+    Ok(ServerTalk {
         api: &LlamaServer,
         port: request.port,
         requests: requests.map(|(rep, prompt)| (prompt.clone(), request.n_generate(rep))).collect(),
@@ -49,7 +52,13 @@ pub(super) fn talk(request: &LaunchRequest) -> ServerTalk {
         verify: request.verify.clone(),
         weights_class: request.entry.weights_class,
         program_version: request.program_version.map(str::to_string),
-    }
+        wanted: Wanted {
+            model_path: path_arg(request.model.path)?,
+            model_sha256: request.model.sha256.to_string(),
+            context: request.workload.context,
+            slots: SLOTS,
+        },
+    })
 }
 
 /// The flags that `llama-server` and `llama-bench` share.
@@ -75,13 +84,18 @@ impl CompletionServer for LlamaServer {
         "/health"
     }
 
-    fn version_path(&self) -> &'static str {
+    fn about_path(&self) -> &'static str {
         "/props"
     }
 
-    fn parse_version(&self, body: &str) -> Result<String, Failure> {
+    fn parse_about(&self, body: &str) -> Result<Told, Failure> {
         let props: WireProps = parse(body)?;
-        Ok(props.build_info)
+        Ok(Told {
+            version: props.build_info,
+            model_path: props.model_path,
+            context: props.default_generation_settings.and_then(|settings| settings.n_ctx),
+            slots: props.total_slots,
+        })
     }
 
     fn completion_path(&self) -> &'static str {
@@ -335,6 +349,14 @@ struct WireLogProbability {
 #[derive(Deserialize)]
 struct WireProps {
     build_info: String,
+    model_path: Option<String>,
+    total_slots: Option<u32>,
+    default_generation_settings: Option<WireSettings>,
+}
+
+#[derive(Deserialize)]
+struct WireSettings {
+    n_ctx: Option<u32>,
 }
 
 #[cfg(test)]

@@ -138,8 +138,11 @@ fn errors_of_the_server_are_reported() {
 
 #[test]
 fn the_version_is_in_the_properties() {
-    assert_eq!(LlamaServer.parse_version(PROPS), Ok("b0-unknown".into()));
-    assert!(LlamaServer.parse_version("{}").is_err());
+    let told = LlamaServer.parse_about(PROPS).expect("golden");
+    let model_path = Some("/models/SmolLM2-135M-Instruct.Q4_1.gguf".to_owned());
+    let wanted = Told { version: "b0-unknown".into(), model_path, context: Some(512), slots: Some(1) };
+    assert_eq!(told, wanted);
+    assert!(LlamaServer.parse_about("{}").is_err());
 }
 
 #[test]

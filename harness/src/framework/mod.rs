@@ -16,7 +16,7 @@ use crate::protocol::{Job, Verify, WeightsClass};
 use crate::sample::FailureKind;
 use crate::scenario::Workload;
 use registry::Entry;
-use server::CompletionServer;
+use server::{CompletionServer, Wanted};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -98,6 +98,8 @@ pub struct LaunchSpec {
     pub argv: Vec<String>,
     /// Environment variables set on top of the inherited ones.
     pub env: BTreeMap<String, String>,
+    /// Processors that it may run on, by number; `None`: all. Linux only: elsewhere such a launch fails as unsupported.
+    pub cpus: Option<Vec<u32>>,
     /// How to talk to it.
     pub conversation: Conversation,
 }
@@ -140,6 +142,8 @@ pub struct ServerTalk {
     pub weights_class: WeightsClass,
     /// Version found at setup, which stands in where the server does not know its own.
     pub program_version: Option<String>,
+    /// What it should tell of itself.
+    pub wanted: Wanted,
 }
 
 /// What a batch program said.

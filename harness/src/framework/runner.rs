@@ -11,7 +11,7 @@ pub(super) fn describe(request: &LaunchRequest) -> Result<LaunchSpec, Failure> {
     let argv = entry.command.iter().map(|part| fill(part, request)).collect::<Result<_, _>>()?;
     let self_reported_load = entry.self_reported_load;
     let conversation = Conversation::Runner { job: job(request)?, self_reported_load };
-    Ok(LaunchSpec { argv, env: environment(request)?, conversation })
+    Ok(LaunchSpec { argv, env: environment(request)?, cpus: None, conversation })
 }
 
 /// The entry's environment, its placeholders filled.

@@ -7,10 +7,10 @@ use crate::sample::{Reported, RequestSample};
 pub trait CompletionServer: std::fmt::Debug + Sync {
     /// Answers 200 once the model is loaded.
     fn health_path(&self) -> &'static str;
-    /// Tells the version.
-    fn version_path(&self) -> &'static str;
-    /// The version in the body of `version_path`.
-    fn parse_version(&self, body: &str) -> Result<String, Failure>;
+    /// Tells the version and the settings.
+    fn about_path(&self) -> &'static str;
+    /// What the body of `about_path` tells.
+    fn parse_about(&self, body: &str) -> Result<Told, Failure>;
     /// Takes completion requests by POST.
     fn completion_path(&self) -> &'static str;
     /// A request to complete `prompt` with `n_generate` greedy tokens; streamed, or in one answer.
@@ -31,6 +31,32 @@ pub trait CompletionServer: std::fmt::Debug + Sync {
     }
     /// The error that the body of a refused request tells.
     fn parse_refusal(&self, status: u16, body: &str) -> Failure;
+}
+
+/// What a server tells of itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Told {
+    /// Its version, or build.
+    pub version: String,
+    /// Path of the model file that it has loaded.
+    pub model_path: Option<String>,
+    /// KV positions of a sequence.
+    pub context: Option<u32>,
+    /// Sequences that it can hold at once.
+    pub slots: Option<u32>,
+}
+
+/// What a server should tell of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wanted {
+    /// Path of the model file that it was given.
+    pub model_path: String,
+    /// The file's sha256.
+    pub model_sha256: String,
+    /// KV positions asked for.
+    pub context: u32,
+    /// Sequences asked for.
+    pub slots: u32,
 }
 
 /// What a request asked for.

@@ -1,7 +1,7 @@
 //! A program that runs to its end and prints figures of its own.
 
 use super::child::{ChildProcess, describe_exit};
-use super::memory::MemorySampler;
+use super::sampler::Sampler;
 use super::{Limits, Stop};
 use crate::framework::{BatchAnswer, Failure};
 use crate::protocol::WeightsClass;
@@ -16,7 +16,7 @@ pub(super) fn talk(
     child: &mut ChildProcess,
     limits: &Limits,
 ) -> Result<Measured, Stop> {
-    let memory = MemorySampler::start(child.pid());
+    let sampler = Sampler::start(child.pid());
     let mut stdout = String::new();
     while let Some(line) = child.next_line(limits, "its figures")? {
         stdout += &line.text;
@@ -26,7 +26,7 @@ pub(super) fn talk(
         }
     }
     let status = child.wait(limits)?;
-    let memory = memory.finish();
+    let usage = sampler.finish();
     if !status.success() {
         return Err(Failure::new(FailureKind::Crashed, describe_exit(status)).into());
     }
@@ -40,11 +40,11 @@ pub(super) fn talk(
         load_ns: None,
         cold: None,
         requests: vec![],
-        memory,
+        memory: usage.memory,
         gates: vec![],
         reported: answer.reported,
         verify_token_ids: None,
-        cpu: Default::default(),
+        cpu: usage.cpu,
         forced: None,
     })
 }

@@ -1,9 +1,10 @@
 //! One child process in a group of its own.
 
 use super::lines::{Line, Log, read_lines, spawn_drain};
+use super::sweep::{MARK, end_marked, new_mark};
 use super::{Limits, Stop, TICK};
 use crate::framework::{Failure, LaunchSpec};
-use crate::sample::FailureKind;
+use crate::sample::{FailureKind, cpu_list};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 use std::ffi::OsString;
 use std::io::Write;
@@ -11,11 +12,13 @@ use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// How long a child that has nothing more to do may take to exit.
 const EXIT_GRACE: Duration = Duration::from_secs(2);
+
+/// How long the end of stderr may take once the processes are gone. Only a process that got away can hold it open.
+const STDERR_GRACE: Duration = Duration::from_secs(10);
 
 /// Which of the child's streams the launcher talks on; stdout goes to the log where it does not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,9 +44,20 @@ pub(super) struct ChildProcess {
     stdout: Option<Receiver<Line>>,
     /// Dropped to close stdin.
     stdin_hold: Option<Sender<()>>,
-    stdin_writer: Option<JoinHandle<()>>,
-    drain: Option<JoinHandle<String>>,
+    stderr_tail: Receiver<String>,
+    /// See `sweep.rs`.
+    mark: String,
+    /// Of a child that ended by itself and was reaped.
+    status: Option<ExitStatus>,
     is_ended: bool,
+}
+
+/// What is left of a child.
+pub(super) struct Remains {
+    /// The last lines of stderr.
+    pub(super) stderr_tail: String,
+    /// Whether somebody else ended it with SIGKILL.
+    pub(super) was_killed: bool,
 }
 
 impl ChildProcess {
@@ -60,23 +74,13 @@ impl ChildProcess {
         if shim.is_some() && program.contains('/') && !Path::new(program).is_file() {
             return Err(Failure::new(FailureKind::Missing, format!("{program}: no such file")));
         }
-        let mut command = match shim {
-            Some(shim) => {
-                let mut command = Command::new(shim);
-                command.args(["launch-child", &std::process::id().to_string(), "--"]).args(&spec.argv);
-                command
-            }
-            None => {
-                let mut command = Command::new(program);
-                command.args(spec.argv.get(1..).unwrap_or_default());
-                command
-            }
-        };
+        let mut command = command(spec, shim)?;
+        let mark = new_mark();
         let (stderr_reader, stderr) = std::io::pipe().map_err(|e| failed("a pipe", e))?;
         tuning_variables(std::env::vars_os().map(|(name, _)| name)).for_each(|name| {
             command.env_remove(name);
         });
-        command.envs(&spec.env).process_group(0);
+        command.envs(&spec.env).env(MARK, &mark).process_group(0);
         command.stdin(if pipes == Pipes::Both { Stdio::piped() } else { Stdio::null() });
         if pipes == Pipes::None {
             command.stdout(stderr.try_clone().map_err(|e| failed("a pipe", e))?);
@@ -90,8 +94,9 @@ impl ChildProcess {
             stdout: child.stdout.take().map(read_lines),
             child,
             stdin_hold: None,
-            stdin_writer: None,
-            drain: Some(spawn_drain(stderr_reader, log)),
+            stderr_tail: spawn_drain(stderr_reader, log),
+            mark,
+            status: None,
             is_ended: false,
         })
     }
@@ -105,11 +110,11 @@ impl ChildProcess {
         let Some(mut stdin) = self.child.stdin.take() else { return };
         let (hold, released) = channel();
         self.stdin_hold = Some(hold);
-        self.stdin_writer = Some(std::thread::spawn(move || {
+        std::thread::spawn(move || {
             if stdin.write_all(text.as_bytes()).and_then(|()| stdin.flush()).is_ok() {
                 let _ = released.recv(); // ends when the sender is dropped
             }
-        }));
+        });
     }
 
     /// The next line of stdout, `None` at its end.
@@ -153,7 +158,10 @@ impl ChildProcess {
         }
         self.kill_group();
         let how = match self.child.wait() {
-            Ok(status) => describe_exit(status),
+            Ok(status) => {
+                self.status = Some(status);
+                describe_exit(status)
+            }
             Err(error) => format!("ended, how is not known ({error})"),
         };
         self.is_ended = true;
@@ -167,7 +175,9 @@ impl ChildProcess {
         }
         self.kill_group();
         self.is_ended = true;
-        self.child.wait().map_err(|e| Failure::new(FailureKind::Crashed, e.to_string()).into())
+        let status = self.child.wait().map_err(|e| Failure::new(FailureKind::Crashed, e.to_string()))?;
+        self.status = Some(status);
+        Ok(status)
     }
 
     /// Closes stdin and lets the child exit by itself, for a while.
@@ -176,12 +186,15 @@ impl ChildProcess {
         self.wait_exit(EXIT_GRACE);
     }
 
-    /// Ends the whole group and returns the last lines of stderr.
-    pub(super) fn end(mut self) -> String {
+    /// Ends the child with everything that it started.
+    pub(super) fn end(mut self) -> Remains {
         self.finish();
-        match self.drain.take().map(JoinHandle::join) {
-            Some(Ok(tail)) => tail,
-            _ => String::new(),
+        let killed = Some(Signal::KILL.as_raw());
+        Remains {
+            stderr_tail: self.stderr_tail.recv_timeout(STDERR_GRACE).unwrap_or_else(|_| {
+                "(what it said is not known: a process that it left behind still has its stderr)".into()
+            }),
+            was_killed: self.status.is_some_and(|status| status.signal() == killed),
         }
     }
 
@@ -191,11 +204,9 @@ impl ChildProcess {
             let _ = self.child.wait();
             self.is_ended = true;
         }
+        end_marked(&self.mark);
         self.stdin_hold = None;
         self.stdout = None;
-        if let Some(writer) = self.stdin_writer.take() {
-            let _ = writer.join();
-        }
     }
 
     fn group(&self) -> Option<Pid> {
@@ -208,6 +219,30 @@ impl ChildProcess {
             kill_group(pid);
         }
     }
+}
+
+/// The command that becomes the framework: directly, or by way of `harness launch-child`.
+fn command(spec: &LaunchSpec, shim: Option<&Path>) -> Result<Command, Failure> {
+    let unsupported = |why: &str| Failure::new(FailureKind::Unsupported, why);
+    let Some(shim) = shim else {
+        if spec.cpus.is_some() {
+            return Err(unsupported("processors can be chosen only by way of `harness launch-child`"));
+        }
+        let (program, arguments) = spec.argv.split_first().map_or(("", &[][..]), |(p, a)| (p.as_str(), a));
+        let mut command = Command::new(program);
+        command.args(arguments);
+        return Ok(command);
+    };
+    let mut command = Command::new(shim);
+    command.args(["launch-child", &std::process::id().to_string()]);
+    if let Some(cpus) = &spec.cpus {
+        if !cfg!(target_os = "linux") {
+            return Err(unsupported("this system cannot keep a program on chosen processors; choose none"));
+        }
+        command.args(["--cpus", &cpu_list(&cpus.iter().copied().collect())]);
+    }
+    command.arg("--").args(&spec.argv);
+    Ok(command)
 }
 
 impl Drop for ChildProcess {

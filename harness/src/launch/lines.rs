@@ -7,13 +7,12 @@ use std::io::{BufRead, BufReader, PipeReader, Read, Write};
 use std::path::PathBuf;
 use std::process::ChildStdout;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::thread::JoinHandle;
 use std::time::Instant;
 
 /// A longer line of stdout is not the protocol: a sample of 100,000 tokens has about 2 MB.
 const LINE_BYTES_MAX: usize = 16 << 20;
 /// Lines that may wait for the launcher.
-const LINES_WAITING_MAX: usize = 64;
+const LINES_WAITING_MAX: usize = 8;
 /// A longer line of stderr is cut.
 const LOG_LINE_BYTES_MAX: usize = 4096;
 /// What is written of one child's stderr; the rest is dropped, and the log says so.
@@ -27,6 +26,8 @@ pub(super) struct Line {
     pub(super) at: Instant,
     /// Without the line's end; bytes that are not UTF-8 are replaced, which no JSON survives.
     pub(super) text: String,
+    /// Whether the stream ended before the line did.
+    pub(super) is_torn: bool,
 }
 
 /// Where a child's stderr goes.
@@ -53,17 +54,20 @@ fn forward_lines(mut reader: impl BufRead, sender: &SyncSender<Line>) {
             Ok(_) => {}
         }
         let at = Instant::now();
-        let is_too_long = bytes.len() > LINE_BYTES_MAX && !bytes.ends_with(b"\n");
+        let is_whole = bytes.ends_with(b"\n");
+        let is_too_long = bytes.len() > LINE_BYTES_MAX && !is_whole;
         let text = String::from_utf8_lossy(&bytes).trim_end_matches(['\n', '\r']).to_string();
-        if sender.send(Line { at, text }).is_err() || is_too_long {
+        if sender.send(Line { at, text, is_torn: !is_whole && !is_too_long }).is_err() || is_too_long {
             return;
         }
     }
 }
 
-/// Drains stderr into the log file in a thread, which returns its last lines.
-pub(super) fn spawn_drain(stderr: PipeReader, log: Log) -> JoinHandle<String> {
-    std::thread::spawn(move || drain(BufReader::new(stderr), &log))
+/// Drains stderr into the log file in a thread, which hands over its last lines at its end.
+pub(super) fn spawn_drain(stderr: PipeReader, log: Log) -> Receiver<String> {
+    let (sender, receiver) = sync_channel(1);
+    std::thread::spawn(move || sender.send(drain(BufReader::new(stderr), &log)));
+    receiver
 }
 
 fn drain(mut reader: impl BufRead, log: &Log) -> String {
@@ -77,11 +81,12 @@ fn drain(mut reader: impl BufRead, log: &Log) -> String {
             Ok(0) | Err(_) => break,
             Ok(_) => {}
         }
-        let line = log.redactor.text(String::from_utf8_lossy(&bytes).trim_end());
+        let line = String::from_utf8_lossy(&bytes).trim_end().to_owned();
         if n_written == 0 {
             file = File::create(&log.path).ok();
         }
         if n_written < LOG_BYTES_MAX {
+            let line = log.redactor.text(&line);
             n_written += line.len() + 1;
             let end = if n_written < LOG_BYTES_MAX { "" } else { "\n(the rest was dropped)" };
             if let Some(file) = &mut file {
@@ -93,7 +98,7 @@ fn drain(mut reader: impl BufRead, log: &Log) -> String {
             tail.pop_front();
         }
     }
-    tail.into_iter().collect::<Vec<_>>().join("\n")
+    log.redactor.text(&tail.into_iter().collect::<Vec<_>>().join("\n"))
 }
 
 #[cfg(test)]

@@ -11,21 +11,32 @@
 
 mod batch;
 mod child;
+#[cfg(not(target_os = "linux"))]
+mod elsewhere;
+mod ledger;
 mod lines;
-mod memory;
+#[cfg(target_os = "linux")]
+mod linux;
+mod oom;
+mod port;
 mod runner;
+mod sampler;
 mod server;
+mod sweep;
 
 use crate::framework::gates::{Expected, check_lengths, gates};
 use crate::framework::{Conversation, Failure, LaunchSpec};
 use crate::redact::Redactor;
 use crate::sample::{FailureKind, Measured, Outcome};
 use child::{ChildProcess, Pipes};
-pub use server::free_port;
+use oom::OomKills;
+pub use port::free_port;
+pub use sampler::{Sampler, Usage};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
+pub use sweep::end_abandoned;
 
 /// How often a wait looks at the interrupt flag and the deadline.
 const TICK: Duration = Duration::from_millis(25);
@@ -50,6 +61,8 @@ pub struct Launcher {
 pub struct Launched {
     /// Wall time of the whole launch.
     pub wall_ns: u64,
+    /// The command line as it was started, with the port that it got in the end.
+    pub argv: Vec<String>,
     /// What came of it.
     pub outcome: Outcome,
 }
@@ -70,10 +83,27 @@ impl Launcher {
         };
         let log_path = self.logs_dir.join(format!("{launch_id}.log"));
         let mut stderr_tail = String::new();
-        let result = self.talk(spec, &limits, started, log_path, &mut stderr_tail);
-        let expected = Expected::of(&spec.conversation, threads);
+        let mut spec = spec.clone();
+        let mut n_tried = 1;
+        let result = loop {
+            let started = Instant::now();
+            match self.talk(&mut spec, &limits, started, log_path.clone(), &mut stderr_tail) {
+                Err(Stop::Failed(failure)) if port::was_lost(&spec, &failure) => {
+                    if n_tried == port::PORTS_MAX {
+                        let message = format!("{}; its port was taken, {n_tried} times", failure.message);
+                        break Err(Failure::new(failure.kind, message).into());
+                    }
+                    n_tried += 1;
+                }
+                result => break result,
+            }
+        };
+        let expected = Expected::of(&spec, threads);
         let outcome = match result.and_then(|measured| Ok(accept(&expected, measured)?)) {
-            Ok(measured) => Outcome::Measured(Box::new(measured)),
+            Ok(mut measured) => {
+                measured.gates.iter_mut().for_each(|gate| gate.seen = self.redactor.text(&gate.seen));
+                Outcome::Measured(Box::new(measured))
+            }
             Err(Stop::Interrupted) => return Err(Interrupted),
             Err(Stop::Failed(failure)) => Outcome::Failed {
                 kind: failure.kind,
@@ -81,18 +111,20 @@ impl Launcher {
                 stderr_tail,
             },
         };
-        Ok(Launched { wall_ns: elapsed_ns(started), outcome })
+        Ok(Launched { wall_ns: elapsed_ns(started), argv: spec.argv, outcome })
     }
 
     fn talk(
         &self,
-        spec: &LaunchSpec,
+        spec: &mut LaunchSpec,
         limits: &Limits,
         started: Instant,
         log_path: PathBuf,
         stderr_tail: &mut String,
     ) -> Result<Measured, Stop> {
         limits.check("its start")?;
+        port::ensure_free(spec)?;
+        let oom_kills_before = OomKills::read();
         let pipes = match spec.conversation {
             Conversation::Runner { .. } => Pipes::Both,
             Conversation::Batch { .. } => Pipes::Stdout,
@@ -109,15 +141,22 @@ impl Launcher {
                 batch::talk(*parse, *weights_class, &mut child, limits)
             }
         };
-        *stderr_tail = child.end();
-        result
+        let remains = child.end();
+        *stderr_tail = remains.stderr_tail;
+        result.map_err(|stop| match stop {
+            Stop::Failed(failure) => {
+                oom::classify(failure, remains.was_killed, oom_kills_before, OomKills::read()).into()
+            }
+            Stop::Interrupted => stop,
+        })
     }
 }
 
 /// Gates, or the refusal of a launch with the wrong number of tokens.
 fn accept(expected: &Expected, mut measured: Measured) -> Result<Measured, Failure> {
     check_lengths(expected, &measured)?;
-    measured.gates = gates(expected, &measured);
+    // A server's conversation has brought some.
+    measured.gates.extend(gates(expected, &measured));
     Ok(measured)
 }
 

@@ -1,7 +1,7 @@
 //! Talking to a runner: the job goes in, events come out.
 
 use super::child::ChildProcess;
-use super::memory::MemorySampler;
+use super::sampler::{Sampler, Usage};
 use super::{Limits, Stop, ns};
 use crate::framework::Failure;
 use crate::protocol::{Event, EventOrder, Job, ProtocolError, SampleEvent, WeightsClass, parse_event};
@@ -15,7 +15,7 @@ pub(super) fn talk(
     limits: &Limits,
     started: Instant,
 ) -> Result<Measured, Stop> {
-    let memory = MemorySampler::start(child.pid());
+    let sampler = Sampler::start(child.pid());
     let text = serde_json::to_string(job).map_err(|e| Failure::new(FailureKind::Spawn, e.to_string()))?;
     child.send(text + "\n");
     let mut order = EventOrder::new(job);
@@ -25,14 +25,25 @@ pub(super) fn talk(
         let Some(line) = child.next_line(limits, &due)? else {
             return Err(child.ended_early(&due).into());
         };
-        let event = parse_event(&line.text).map_err(garbage)?;
+        let event = match parse_event(&line.text) {
+            // It says more to tell how the process ended in the middle of a line than what the line lacks.
+            Err(_) if line.is_torn => {
+                return Err(child.ended_early(&format!("the end of a line, where {due} was due")).into());
+            }
+            event => event.map_err(garbage)?,
+        };
         order.accept(&event).map_err(garbage)?;
         let load_ns = ns(line.at.saturating_duration_since(started));
+        match &event {
+            Event::Ready { .. } => sampler.mark_ready(),
+            Event::Sample(sample) if sample.rep as usize + 1 == job.prompts.len() => sampler.mark_answered(),
+            _ => {}
+        }
         heard.take(event, load_ns, self_reported_load)?;
     }
-    let memory = memory.finish();
+    let usage = sampler.finish();
     child.let_go();
-    Ok(heard.measured(job, memory)?)
+    Ok(heard.measured(job, usage)?)
 }
 
 fn garbage(error: ProtocolError) -> Failure {
@@ -82,7 +93,7 @@ impl Heard {
         Ok(())
     }
 
-    fn measured(self, job: &Job, memory: crate::sample::Memory) -> Result<Measured, Failure> {
+    fn measured(self, job: &Job, usage: Usage) -> Result<Measured, Failure> {
         let mut requests: Vec<RequestSample> = self.samples.into_iter().map(request).collect();
         let cold =
             (job.cold_generate > 0 && !requests.is_empty()).then(|| requests.remove(0)).map(|request| {
@@ -100,11 +111,11 @@ impl Heard {
             load_ns: Some(self.load_ns),
             cold,
             requests,
-            memory,
+            memory: usage.memory,
             gates: vec![],
             reported: vec![],
             verify_token_ids: self.verify_token_ids,
-            cpu: Default::default(),
+            cpu: usage.cpu,
             forced: told.map_err(Failure::garbage)?,
         })
     }

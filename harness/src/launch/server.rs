@@ -1,9 +1,10 @@
 //! Talking to a server that completes prompts over HTTP on a loopback port.
 
 use super::child::{ChildProcess, kill_group};
-use super::memory::MemorySampler;
+use super::sampler::Sampler;
 use super::{Limits, Stop, TICK, elapsed_ns};
-use crate::framework::server::{Answer, Asked, StampedEvent};
+use crate::framework::gates::told_gates;
+use crate::framework::server::{Answer, Asked, StampedEvent, Told};
 use crate::framework::sse::SseSplitter;
 use crate::framework::{Failure, ServerTalk};
 use crate::sample::{ColdRequest, FailureKind, Forced, Measured, Reported};
@@ -27,7 +28,7 @@ pub(super) fn talk(
     limits: &Limits,
     started: Instant,
 ) -> Result<Measured, Stop> {
-    let memory = MemorySampler::start(child.pid());
+    let sampler = Sampler::start(child.pid());
     let client = Client::new(talk.port);
     let is_over = AtomicBool::new(false);
     let pid = i32::try_from(child.pid()).ok().and_then(Pid::from_raw);
@@ -42,16 +43,16 @@ pub(super) fn talk(
                 std::thread::sleep(TICK);
             }
         });
-        let result = client.converse(talk, child, limits, started);
+        let result = client.converse(talk, child, &sampler, limits, started);
         is_over.store(true, Ordering::Relaxed);
         result
     });
     if limits.interrupted.load(Ordering::Relaxed) {
         return Err(Stop::Interrupted);
     }
-    let mut measured = result?;
-    measured.memory = memory.finish();
-    Ok(measured)
+    let measured = result?;
+    let usage = sampler.finish();
+    Ok(Measured { memory: usage.memory, cpu: usage.cpu, ..measured })
 }
 
 struct Client {
@@ -73,11 +74,13 @@ impl Client {
         &self,
         talk: &ServerTalk,
         child: &mut ChildProcess,
+        sampler: &Sampler,
         limits: &Limits,
         started: Instant,
     ) -> Result<Measured, Stop> {
         self.wait_ready(talk, child, limits)?;
         let load_ns = elapsed_ns(started);
+        sampler.mark_ready();
         let mut cold = None;
         let mut requests = Vec::new();
         let mut reported = Vec::new();
@@ -96,9 +99,12 @@ impl Client {
                 merge(&mut reported, answer.reported);
             }
         }
+        sampler.mark_answered();
         let verify_token_ids = self.verify(talk, child, limits)?;
         let forced = self.forced(talk, child, limits)?;
-        let (version, build) = self.version(talk, child, limits)?;
+        let told = self.told(talk, child, limits)?;
+        let (version, build) =
+            (talk.program_version.clone().unwrap_or_else(|| told.version.clone()), told.version.clone());
         Ok(Measured {
             version,
             build,
@@ -109,7 +115,7 @@ impl Client {
             cold,
             requests,
             memory: Default::default(),
-            gates: vec![],
+            gates: told_gates(&talk.wanted, talk.weights_class, &told),
             reported,
             verify_token_ids,
             cpu: Default::default(),
@@ -238,22 +244,15 @@ impl Client {
         Ok(Some(Forced::checked(verify.forced.clone(), top).map_err(Failure::garbage)?))
     }
 
-    /// Version and build: the version found at setup is kept where there is one, since a build from a source
-    /// archive does not know its own.
-    fn version(
-        &self,
-        talk: &ServerTalk,
-        child: &mut ChildProcess,
-        limits: &Limits,
-    ) -> Result<(String, String), Stop> {
-        let url = format!("{}{}", self.base, talk.api.version_path());
+    /// What the server tells of itself. The version found at setup is kept where there is one, since a build from a
+    /// source archive does not know its own.
+    fn told(&self, talk: &ServerTalk, child: &mut ChildProcess, limits: &Limits) -> Result<Told, Stop> {
+        let url = format!("{}{}", self.base, talk.api.about_path());
         let request = self.agent.get(&url).config().timeout_global(Some(limits.left())).build();
-        let text = request.call().and_then(text_of);
-        let said = match text {
-            Ok(text) => talk.api.parse_version(&text)?,
-            Err(error) => return Err(broken(&error.to_string(), "its version", child, limits)),
-        };
-        Ok((talk.program_version.clone().unwrap_or_else(|| said.clone()), said))
+        match request.call().and_then(text_of) {
+            Ok(text) => Ok(talk.api.parse_about(&text)?),
+            Err(error) => Err(broken(&error.to_string(), "what it tells of itself", child, limits)),
+        }
     }
 }
 
@@ -288,12 +287,6 @@ fn merge(all: &mut Vec<Reported>, one: Vec<Reported>) {
             None => all.push(figure),
         }
     }
-}
-
-/// A loopback port that was free a moment ago. The system hands them out in turn, so that a race is unlikely; a
-/// server that loses one ends with an error of its own.
-pub fn free_port() -> std::io::Result<u16> {
-    Ok(std::net::TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
 }
 
 #[cfg(all(test, unix))]

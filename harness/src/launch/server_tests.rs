@@ -1,6 +1,7 @@
 //! The conversation with a server, played by a thread that answers with recorded texts.
 
 use crate::framework::llama_cpp::LlamaServer;
+use crate::framework::server::Wanted;
 use crate::framework::{Conversation, LaunchSpec, ServerTalk};
 use crate::launch::Launcher;
 use crate::protocol::{Verify, WeightsClass};
@@ -85,9 +86,11 @@ fn measured(port: u16) -> Measured {
         verify: Some(Verify { prompt: vec![5, 6], n_tokens: 1, top_k: 4, forced: vec![7, 8] }),
         weights_class: WeightsClass::A,
         program_version: None,
+        wanted: Wanted { model_path: "/m.gguf".into(), model_sha256: String::new(), context: 32, slots: 1 },
     };
     let argv = ["sleep", "120"].map(str::to_string).to_vec();
-    let spec = LaunchSpec { argv, env: Default::default(), conversation: Conversation::Server(talk) };
+    let conversation = Conversation::Server(talk);
+    let spec = LaunchSpec { argv, env: Default::default(), cpus: None, conversation };
     match launcher.launch("b00-s", 2, &spec).expect("not interrupted").outcome {
         Outcome::Measured(measured) => *measured,
         Outcome::Failed { message, .. } => panic!("{message}"),

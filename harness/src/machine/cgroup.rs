@@ -71,6 +71,32 @@ impl Limits {
     }
 }
 
+/// For how long quotas have held this process's control group back, and those above it, in µs; `None` without a quota.
+pub fn throttled_us() -> Option<u64> {
+    let of = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    throttled_us_of(&of, &|path| std::fs::read_to_string(path).ok())
+}
+
+fn throttled_us_of(proc_cgroup: &str, read: &dyn Fn(&Path) -> Option<String>) -> Option<u64> {
+    let mut found = None;
+    for line in proc_cgroup.lines() {
+        let mut fields = line.splitn(3, ':').skip(1);
+        let (Some(controllers), Some(group)) = (fields.next(), fields.next()) else { continue };
+        // Version 1 counts ns.
+        let (key, divisor) =
+            if controllers.is_empty() { ("throttled_usec ", 1) } else { ("throttled_time ", 1000) };
+        if !controllers.is_empty() && !controllers.split(',').any(|c| c == "cpu") {
+            continue;
+        }
+        for dir in ancestors(&Path::new("/sys/fs/cgroup").join(controllers), group) {
+            let text = read(&dir.join("cpu.stat")).unwrap_or_default();
+            let count = text.lines().find_map(|l| l.strip_prefix(key)?.trim().parse::<u64>().ok());
+            found = found.into_iter().chain(count.map(|n| n / divisor)).reduce(u64::saturating_add);
+        }
+    }
+    found
+}
+
 /// `group` below `root`, and every group above it. Inside a container the group's path may be the host's: then only
 /// the root is there, which is among them.
 fn ancestors(root: &Path, group: &str) -> Vec<PathBuf> {
@@ -125,6 +151,25 @@ mod tests {
         ];
         check(text, &files, Some("2.5 CPUs, 2147 MB"));
         check(text, &[("/sys/fs/cgroup/cpu,cpuacct/cpu.cfs_quota_us", "-1\n")], None);
+    }
+
+    #[test]
+    fn time_held_back_by_quotas() {
+        let check = |proc_cgroup: &str, files: &[(&str, &str)], expected| {
+            let text = |path: &Path| files.iter().find(|(name, _)| Path::new(name) == path).map(|(_, t)| *t);
+            assert_eq!(throttled_us_of(proc_cgroup, &|path| text(path).map(str::to_owned)), expected);
+        };
+        let version_2 = "usage_usec 5\nnr_throttled 2\nthrottled_usec 1500\n";
+        let outer = ("/sys/fs/cgroup/a/cpu.stat", "throttled_usec 20\n");
+        check("0::/a/b\n", &[("/sys/fs/cgroup/a/b/cpu.stat", version_2), outer], Some(1520));
+        check("0::/\n", &[("/sys/fs/cgroup/cpu.stat", "usage_usec 5\n")], None);
+        let version_1 = "nr_periods 9\nnr_throttled 1\nthrottled_time 2500000\n";
+        check(
+            "4:cpu,cpuacct:/\n3:memory:/\n",
+            &[("/sys/fs/cgroup/cpu,cpuacct/cpu.stat", version_1)],
+            Some(2500),
+        );
+        check("", &[], None);
     }
 
     #[test]

@@ -1,87 +1,12 @@
 //! Linux: what procfs and sysfs tell, as a pure function over their text.
 
+mod extras;
+mod texts;
+
+pub use texts::Texts;
+
 use super::Machine;
-use super::cgroup::Limits;
 use std::collections::BTreeSet;
-use std::path::Path;
-
-/// The text of the files that describe a machine; empty where there is no such file.
-#[derive(Debug, Clone, Default)]
-pub struct Texts {
-    /// `/proc/cpuinfo`
-    pub cpuinfo: String,
-    /// `/proc/meminfo`
-    pub meminfo: String,
-    /// `/proc/loadavg`
-    pub loadavg: String,
-    /// `/proc/self/status`
-    pub self_status: String,
-    /// `/etc/os-release`
-    pub os_release: String,
-    /// `/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor`
-    pub governor: String,
-    /// `base_frequency` beside it, kHz.
-    pub base_frequency: String,
-    /// `cpuinfo_max_freq` beside it, kHz.
-    pub max_frequency: String,
-    /// `/sys/kernel/mm/transparent_hugepage/enabled`
-    pub transparent_hugepage: String,
-    /// `/sys/devices/system/node/online`
-    pub numa_online: String,
-    /// `/sys/hypervisor/type`
-    pub hypervisor_type: String,
-    /// `sys_vendor` and `product_name` in `/sys/class/dmi/id`.
-    pub dmi: [String; 2],
-    /// `(physical_package_id, core_id)` of each processor in `/sys/devices/system/cpu/cpu*/topology`.
-    pub topology: Vec<(String, String)>,
-    /// `(level, type, size)` of each cache in `/sys/devices/system/cpu/cpu0/cache`.
-    pub caches: Vec<(String, String, String)>,
-    /// Limits of the container.
-    pub limits: Limits,
-}
-
-impl Texts {
-    /// Reads them all.
-    pub fn read() -> Self {
-        let cpu = "/sys/devices/system/cpu";
-        let frequency = |name: &str| text(&format!("{cpu}/cpu0/cpufreq/{name}"));
-        let topology = |dir: String| {
-            let of = |name: &str| text(&format!("{dir}/topology/{name}"));
-            (of("physical_package_id"), of("core_id"))
-        };
-        let cache = |dir: String| {
-            let of = |name: &str| text(&format!("{dir}/{name}"));
-            (of("level"), of("type"), of("size"))
-        };
-        Self {
-            cpuinfo: text("/proc/cpuinfo"),
-            meminfo: text("/proc/meminfo"),
-            loadavg: text("/proc/loadavg"),
-            self_status: text("/proc/self/status"),
-            os_release: text("/etc/os-release"),
-            governor: frequency("scaling_governor"),
-            base_frequency: frequency("base_frequency"),
-            max_frequency: frequency("cpuinfo_max_freq"),
-            transparent_hugepage: text("/sys/kernel/mm/transparent_hugepage/enabled"),
-            numa_online: text("/sys/devices/system/node/online"),
-            hypervisor_type: text("/sys/hypervisor/type"),
-            dmi: ["sys_vendor", "product_name"].map(|name| text(&format!("/sys/class/dmi/id/{name}"))),
-            topology: numbered(cpu, "cpu").map(topology).collect(),
-            caches: numbered(&format!("{cpu}/cpu0/cache"), "index").map(cache).collect(),
-            limits: Limits::read(),
-        }
-    }
-}
-
-fn text(path: &str) -> String {
-    std::fs::read(path).map(|b| String::from_utf8_lossy(&b).trim().to_owned()).unwrap_or_default()
-}
-
-/// `<dir>/<prefix>0`, `<dir>/<prefix>1`, … as far as they go.
-fn numbered(dir: &str, prefix: &str) -> impl Iterator<Item = String> {
-    let path = format!("{dir}/{prefix}");
-    (0u32..4096).map(move |n| format!("{path}{n}")).take_while(|p| Path::new(p).is_dir())
-}
 
 /// The machine that the texts describe, as far as they do.
 pub fn describe(t: &Texts) -> Machine {
@@ -94,13 +19,26 @@ pub fn describe(t: &Texts) -> Machine {
         nominal_ghz: nominal_ghz(t),
         governor: non_empty(&t.governor),
         caches: t.caches.iter().filter_map(cache).collect(),
-        memory_bytes: memory_bytes(&t.meminfo).unwrap_or(0),
+        memory_bytes: kib(&t.meminfo, "MemTotal").unwrap_or(0),
         numa_nodes: count_list(&t.numa_online),
         transparent_huge_pages: bracketed(&t.transparent_hugepage),
         os: os_name(&t.os_release).unwrap_or_default(),
         hypervisor: hypervisor(t),
         container_limits: t.limits.describe(),
         load_average: t.loadavg.split(' ').next().and_then(|v| v.parse().ok()),
+        sockets: extras::sockets(t),
+        threads_per_core: extras::threads_per_core(t),
+        max_ghz: khz_to_ghz(&t.max_frequency),
+        turbo: extras::turbo(t),
+        frequency_driver: non_empty(&t.frequency_driver),
+        last_cache_bytes: extras::last_cache_bytes(t),
+        last_cache_bytes_total: extras::last_cache_bytes_total(t),
+        memory_modules: super::dmi::modules(&t.smbios),
+        swap_bytes: kib(&t.meminfo, "SwapTotal"),
+        swap_used_bytes: extras::swap_used_bytes(&t.meminfo),
+        huge_pages: extras::huge_pages(&t.meminfo),
+        microcode: values(&t.cpuinfo, "microcode").next().and_then(non_empty),
+        mitigations: extras::mitigations(&t.vulnerabilities),
         ..Machine::default()
     }
 }
@@ -201,12 +139,16 @@ fn count_list(list: &str) -> Option<u32> {
 
 /// The base clock where the system tells it, else that in the CPU's name, else the clock of now, else the highest.
 fn nominal_ghz(t: &Texts) -> Option<f64> {
-    let khz = |text: &str| text.trim().parse::<f64>().ok().map(|khz| khz / 1e6);
     let model = values(&t.cpuinfo, "model name").next().unwrap_or_default();
     let named = model.rsplit_once("@ ").and_then(|(_, v)| v.trim().strip_suffix("GHz")?.parse().ok());
     let now = values(&t.cpuinfo, "cpu MHz").next().and_then(|v| v.parse::<f64>().ok()).map(|mhz| mhz / 1e3);
-    let found = khz(&t.base_frequency).or(named).or(now).or_else(|| khz(&t.max_frequency));
-    found.filter(|ghz| ghz.is_finite() && *ghz > 0.0)
+    let told = khz_to_ghz(&t.base_frequency).or(named).or(now).or_else(|| khz_to_ghz(&t.max_frequency));
+    told.filter(|ghz| ghz.is_finite() && *ghz > 0.0)
+}
+
+fn khz_to_ghz(text: &str) -> Option<f64> {
+    let ghz = text.trim().parse::<f64>().ok()? / 1e6;
+    (ghz.is_finite() && ghz > 0.0).then_some(ghz)
 }
 
 fn cache((level, kind, size): &(String, String, String)) -> Option<(String, u64)> {
@@ -215,6 +157,12 @@ fn cache((level, kind, size): &(String, String, String)) -> Option<(String, u64)
         "Instruction" => "i",
         _ => "",
     };
+    let bytes = size_bytes(size)?;
+    (!level.is_empty()).then(|| (format!("L{level}{kind}"), bytes))
+}
+
+/// `48K`
+fn size_bytes(size: &str) -> Option<u64> {
     let (number, unit) = size.split_at(size.find(|c: char| !c.is_ascii_digit()).unwrap_or(size.len()));
     let unit = match unit {
         "" => 1,
@@ -223,12 +171,12 @@ fn cache((level, kind, size): &(String, String, String)) -> Option<(String, u64)
         "G" => 1 << 30,
         _ => return None,
     };
-    let bytes = number.parse::<u64>().ok()?.checked_mul(unit)?;
-    (!level.is_empty()).then(|| (format!("L{level}{kind}"), bytes))
+    number.parse::<u64>().ok()?.checked_mul(unit)
 }
 
-fn memory_bytes(meminfo: &str) -> Option<u64> {
-    values(meminfo, "MemTotal").next()?.strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
+/// The bytes of a line `key: 1234 kB` of /proc/meminfo.
+pub(crate) fn kib(meminfo: &str, key: &str) -> Option<u64> {
+    values(meminfo, key).next()?.strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
 }
 
 /// `madvise` of `always [madvise] never`.

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 /// What the commands print; empty where one fails.
 #[derive(Debug, Clone, Default)]
 pub struct Texts {
-    /// `sysctl hw machdep.cpu kern.osproductversion kern.hv_vmm_present vm.loadavg`
+    /// `sysctl hw machdep.cpu kern.hv_vmm_present vm.loadavg vm.swapusage`
     pub sysctl: String,
     /// `sw_vers -productVersion`
     pub product_version: String,
@@ -15,13 +15,13 @@ pub struct Texts {
 impl Texts {
     /// Runs them all.
     pub fn read() -> Self {
-        let names = ["hw", "machdep.cpu", "kern.hv_vmm_present", "vm.loadavg"];
+        let names = ["hw", "machdep.cpu", "kern.hv_vmm_present", "vm.loadavg", "vm.swapusage"];
         let each = names.map(|name| output("/usr/sbin/sysctl", &[name]));
         Self { sysctl: each.join("\n"), product_version: output("/usr/bin/sw_vers", &["-productVersion"]) }
     }
 }
 
-fn output(program: &str, arguments: &[&str]) -> String {
+pub(crate) fn output(program: &str, arguments: &[&str]) -> String {
     let run = Command::new(program).args(arguments).stdin(Stdio::null()).stderr(Stdio::null()).output();
     run.map(|o| String::from_utf8_lossy(&o.stdout).trim().to_owned()).unwrap_or_default()
 }
@@ -47,6 +47,15 @@ pub fn describe(t: &Texts) -> Machine {
         load_average: value(&t.sysctl, "vm.loadavg").and_then(|v| {
             v.trim_start_matches('{').split_whitespace().next()?.replace(',', ".").parse().ok()
         }),
+        sockets: count("hw.packages"),
+        threads_per_core: count("hw.logicalcpu")
+            .zip(count("hw.physicalcpu"))
+            .and_then(|(l, p)| l.checked_div(p)),
+        max_ghz: number("hw.cpufrequency_max").filter(|&hz| hz > 0).map(|hz| hz as f64 / 1e9),
+        // Apple silicon has one more behind it, which the system does not tell.
+        last_cache_bytes: caches(&t.sysctl).last().map(|(_, bytes)| *bytes),
+        swap_bytes: swap(&t.sysctl, "total"),
+        swap_used_bytes: swap(&t.sysctl, "used"),
         ..Machine::default()
     }
 }
@@ -55,6 +64,13 @@ pub fn describe(t: &Texts) -> Machine {
 fn value<'a>(sysctl: &'a str, name: &str) -> Option<&'a str> {
     let pairs = sysctl.lines().filter_map(|l| l.split_once(':'));
     pairs.filter(|(n, _)| n.trim() == name).map(|(_, v)| v.trim()).find(|v| !v.is_empty())
+}
+
+/// `used = 1024.50M` in the line `vm.swapusage: total = 2048.00M  used = 1024.50M  free = 1023.50M  (encrypted)`.
+pub(crate) fn swap(sysctl: &str, which: &str) -> Option<u64> {
+    let mut words = value(sysctl, "vm.swapusage")?.split_whitespace().skip_while(|w| *w != which).skip(2);
+    let mib: f64 = words.next()?.strip_suffix('M')?.replace(',', ".").parse().ok()?;
+    (mib.is_finite() && mib >= 0.0).then_some((mib * f64::from(1 << 20)) as u64)
 }
 
 /// Flags that matter for inference: of Arm by `hw.optional`, of Intel by the feature lists.
@@ -132,13 +148,16 @@ machdep.cpu.brand_string: Apple M2
 machdep.cpu.core_count: 8
 kern.hv_vmm_present: 0
 vm.loadavg: { 1.52 2.04 2.11 }
+vm.swapusage: total = 2048.00M  used = 1024.50M  free = 1023.50M  (encrypted)
 ";
 
     /// Representative of an Intel Mac, likewise.
     const INTEL: &str = "\
 hw.physicalcpu: 8
 hw.logicalcpu: 16
+hw.packages: 1
 hw.cpufrequency: 3600000000
+hw.cpufrequency_max: 5000000000
 hw.memsize: 34359738368
 hw.l3cachesize: 16777216
 machdep.cpu.brand_string: Intel(R) Core(TM) i9-9900K CPU @ 3.60GHz
@@ -157,6 +176,8 @@ kern.hv_vmm_present: 1
         assert_eq!((m.cpu.as_str(), m.os.as_str()), ("Apple M2", "macOS 14.5"));
         assert_eq!((m.cores, m.logical, m.memory_bytes), (8, 8, 16 << 30));
         assert_eq!(m.isa, ["neon", "fp16", "dotprod", "i8mm", "bf16"]);
+        assert_eq!((m.swap_bytes, m.swap_used_bytes), (Some(2048 << 20), Some(1_074_266_112)));
+        assert_eq!((m.threads_per_core, m.last_cache_bytes), (Some(1), Some(16 << 20)));
         assert_eq!((m.nominal_ghz, m.hypervisor, m.load_average), (None, None, Some(1.52)));
         assert_eq!(m.caches, [("L1i".into(), 192 << 10), ("L1d".into(), 128 << 10), ("L2".into(), 16 << 20)]);
     }
@@ -165,6 +186,7 @@ kern.hv_vmm_present: 1
     fn intel_mac() {
         let m = describe(&texts(INTEL, "13.0"));
         assert_eq!((m.cores, m.logical, m.nominal_ghz), (8, 16, Some(3.6)));
+        assert_eq!((m.threads_per_core, m.sockets, m.max_ghz), (Some(2), Some(1), Some(5.0)));
         assert_eq!(m.isa, ["sse4.2", "avx", "avx2", "fma", "f16c"]);
         assert_eq!(m.caches, [("L3".into(), 16 << 20)]);
         assert_eq!(m.hypervisor.as_deref(), Some("present, unnamed"));

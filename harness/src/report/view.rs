@@ -4,6 +4,7 @@ use super::facts::{self, Fact};
 use super::method::{self, Method};
 use super::tables::{Cells, Tables, ThreadsTable};
 use super::text::{Footnotes, md, message};
+use super::trust;
 use super::verification::{VerificationView, verification};
 use crate::bundle::Manifest;
 use crate::chart::Chart;
@@ -31,6 +32,10 @@ pub(super) struct View {
     gates: Vec<Cells>,
     outliers: Vec<Cells>,
     withdrawn: Vec<Cells>,
+    noise: Option<String>,
+    control: Vec<Cells>,
+    disturbances: Vec<Cells>,
+    roofline: Vec<Cells>,
     footnotes: Vec<Footnote>,
     verification: VerificationView,
     method: Method,
@@ -130,6 +135,10 @@ pub(super) fn view(
         gates: gates(summary),
         outliers: outliers(summary),
         withdrawn: withdrawn(summary),
+        noise: summary.noise.as_deref().map(message),
+        control: trust::control(summary),
+        disturbances: trust::disturbances(summary),
+        roofline: trust::roofline(summary),
         verification: verification(summary, &mut notes),
         footnotes: notes.list().into_iter().map(|(number, text)| Footnote { number, text }).collect(),
         method: method::method(manifest, records, summary),
@@ -279,7 +288,7 @@ fn outliers(summary: &Summary) -> Vec<Cells> {
                         ("block", m.samples[outlier.index].0.to_string()),
                         ("value", write(outlier.value)),
                         ("median", write(m.estimate.value)),
-                        ("fence", if outlier.far { "outer" } else { "inner" }.to_owned()),
+                        ("fence", if outlier.class.is_severe() { "outer" } else { "inner" }.to_owned()),
                     ])
                 }));
             }
@@ -305,7 +314,7 @@ fn withdrawn(summary: &Summary) -> Vec<Cells> {
     rows
 }
 
-fn metric_words(metric: Metric) -> &'static str {
+pub(super) fn metric_words(metric: Metric) -> &'static str {
     match metric {
         Metric::Load => "load (s)",
         Metric::TtftWarm => "TTFT warm (ms)",

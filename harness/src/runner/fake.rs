@@ -57,6 +57,29 @@ pub struct Script {
     wrong_output: bool,
     /// Threads said to be in use, if not those asked for.
     threads_used: Option<u32>,
+    /// Ends in the middle of its first sample's line.
+    #[serde(default)]
+    half_line: bool,
+    /// Hangs in the middle of its first sample's line.
+    #[serde(default)]
+    hang_midway: bool,
+    /// Is killed as the kernel does it when memory runs out, instead of giving a sample.
+    #[serde(default)]
+    killed: bool,
+    /// Says so many MB on stderr once it is ready.
+    #[serde(default)]
+    stderr_mb: u32,
+    /// Says so many MB in one line of stdout instead of a sample.
+    #[serde(default)]
+    stdout_mb: u32,
+    /// Leaves processes behind: one in its own group, one in a session of its own, both without a parent.
+    #[serde(default)]
+    leave_children: bool,
+    /// Computes on so many threads once it is ready, `spin_ms` of CPU time on each.
+    #[serde(default)]
+    spin_threads: u32,
+    #[serde(default)]
+    spin_ms: u64,
 }
 
 /// Exit code of a scripted crash.
@@ -134,9 +157,7 @@ pub fn play(
         return Ok(Some(CRASH_CODE));
     }
     if script.hang {
-        loop {
-            std::thread::sleep(Duration::from_secs(3600));
-        }
+        hang();
     }
     if let Some(message) = &script.error {
         speaker.say(&Event::Error { kind: "scripted".into(), message: message.clone() })?;
@@ -152,9 +173,8 @@ pub fn play(
     if script.exit_early {
         return Ok(None);
     }
-    std::thread::sleep(Duration::from_millis(script.sleep_ms));
-    if script.garbage {
-        speaker.say_text("llama_perf: 12.3 ms per token, and other things that are no event")?;
+    if let Some(code) = before_samples(script, &job, &mut speaker)? {
+        return Ok(Some(code));
     }
     let ends_at_sample = answer(script, &job, launch_id, &mut speaker)?;
     if ends_at_sample {
@@ -162,6 +182,79 @@ pub fn play(
     }
     std::io::copy(&mut input, &mut std::io::sink()).map_err(|e| RunnerError::new("io", e))?;
     Ok(None)
+}
+
+/// What happens between `ready` and the first sample; `Some(code)` if the script ends there.
+fn before_samples(
+    script: &Script,
+    job: &Job,
+    speaker: &mut Speaker<impl Write>,
+) -> Result<Option<i32>, RunnerError> {
+    let io = |e| RunnerError::new("io", e);
+    if script.leave_children {
+        leave_children().map_err(io)?;
+    }
+    spin(script.spin_threads, Duration::from_millis(script.spin_ms));
+    std::thread::sleep(Duration::from_millis(script.sleep_ms));
+    let megabyte = vec![b'x'; 1_000_000];
+    for _ in 0..script.stderr_mb {
+        std::io::stderr().write_all(&megabyte).map_err(io)?;
+    }
+    for _ in 0..script.stdout_mb {
+        speaker.output.write_all(&megabyte).map_err(io)?;
+    }
+    if script.garbage {
+        speaker.say_text("llama_perf: 12.3 ms per token, and other things that are no event")?;
+    }
+    if script.half_line || script.hang_midway {
+        let sample = Event::Sample(script.sample(0, &job.prompts[0], job.n_generate, 1.0));
+        let line = serde_json::to_string(&sample).map_err(|e| RunnerError::new("internal", e))?;
+        speaker.output.write_all(&line.as_bytes()[..line.len() / 2]).map_err(io)?;
+        speaker.output.flush().map_err(io)?;
+    }
+    if script.hang_midway {
+        hang();
+    }
+    if script.killed {
+        let own = rustix::process::getpid();
+        rustix::process::kill_process(own, rustix::process::Signal::KILL).map_err(|e| io(e.into()))?;
+    }
+    Ok(script.half_line.then_some(CRASH_CODE))
+}
+
+fn hang() -> ! {
+    loop {
+        std::thread::sleep(Duration::from_secs(3600));
+    }
+}
+
+/// Starts threads that each use so much CPU time and then wait for the end of the process; returns when all wait.
+fn spin(n_threads: u32, cpu: Duration) {
+    let (done, all_done) = std::sync::mpsc::channel();
+    for _ in 0..n_threads {
+        let done = done.clone();
+        std::thread::spawn(move || {
+            let used = || rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+            while Duration::try_from(used()).is_ok_and(|used| used < cpu) {
+                std::hint::spin_loop();
+            }
+            let _ = done.send(());
+            hang();
+        });
+    }
+    all_done.iter().take(n_threads as usize).for_each(drop);
+}
+
+/// Starts two processes whose parent ends at once. They hold stderr open, as a helper of a real framework does.
+fn leave_children() -> std::io::Result<()> {
+    let group = "sleep 300 &";
+    let session = "setsid sleep 300 &";
+    for script in [group, session] {
+        let mut command = std::process::Command::new("sh");
+        command.args(["-c", script]).stdin(std::process::Stdio::null()).stdout(std::process::Stdio::null());
+        command.spawn()?.wait()?;
+    }
+    Ok(())
 }
 
 /// Samples, verification and bye; `true` if the script crashes after the first sample.

@@ -2,10 +2,13 @@
 
 use super::explain::suggestion;
 use super::locate::KeyPath;
-use super::wire::{KV_TYPES, Wire, WireFramework, WireModel, WirePlatform, WireSource, WireWorkload, bounds};
+use super::wire::{
+    KV_TYPES, PINS, Wire, WireFramework, WireLimits, WireModel, WirePlatform, WireSource, WireWorkload,
+    bounds,
+};
 use super::{
-    CROSS_CHECK_FRAMEWORK, CROSS_CHECK_LABEL, FrameworkSpec, ModelSource, ModelSpec, PlatformSpec, Scenario,
-    Workload,
+    CONTROL_SUFFIX, CROSS_CHECK_FRAMEWORK, CROSS_CHECK_LABEL, FULL_SESSION_BLOCKS, FrameworkSpec, Limits,
+    ModelSource, ModelSpec, Pin, PlatformSpec, Scenario, Workload,
 };
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -49,6 +52,9 @@ impl TryFrom<Raw<'_>> for Scenario {
                 format!("needs {CROSS_CHECK_FRAMEWORK} among the frameworks; add it or say false"),
             );
         }
+        let blocks_max = c.blocks_max(&wire.target_ci, wire.blocks, wire.blocks_max);
+        let pin = c.pin(&wire.pin);
+        let limits = c.limits(&wire.limits);
         let scenario = Scenario {
             name,
             title: wire.title,
@@ -70,10 +76,18 @@ impl TryFrom<Raw<'_>> for Scenario {
             equivalence_margin: wire.equivalence_margin,
             verify_tokens: wire.verify_tokens,
             cross_check: wire.cross_check.unwrap_or(has_llama),
+            control: wire.control.unwrap_or(wire.blocks >= FULL_SESSION_BLOCKS),
+            target_ci: wire.target_ci,
+            blocks_max,
+            pin,
+            limits,
         };
         if c.findings.is_empty() { Ok(scenario) } else { Err(c.findings) }
     }
 }
+
+/// Most blocks where the scenario asks for a width and names no cap.
+const BLOCKS_MAX: u32 = 40;
 
 /// Never leaves this module: a finding stands for it.
 fn placeholder_model() -> ModelSpec {
@@ -178,6 +192,56 @@ impl Checker {
                 root("kv_type"),
                 format!("unknown type `{}`{}", w.kv_type, suggestion(&w.kv_type, &KV_TYPES)),
             );
+        }
+    }
+
+    fn blocks_max(&mut self, target_ci: &Option<f64>, blocks: u32, most: Option<u32>) -> u32 {
+        if let Some(target) = *target_ci {
+            self.range(root("target_ci"), target, bounds::TARGET_CI);
+        }
+        match (target_ci, most) {
+            (None, Some(_)) => {
+                self.found(root("blocks_max"), "means nothing without target_ci; add that or leave this out");
+                blocks
+            }
+            (None, None) => blocks,
+            (Some(_), None) => blocks.max(BLOCKS_MAX),
+            (Some(_), Some(most)) => {
+                self.range(root("blocks_max"), most, (blocks, bounds::BLOCKS.1));
+                most
+            }
+        }
+    }
+
+    fn pin(&mut self, pin: &str) -> Pin {
+        match pin {
+            "on" => Pin::On,
+            "off" => Pin::Off,
+            "auto" => Pin::Auto,
+            other => {
+                self.found(root("pin"), format!("unknown value `{other}`{}", suggestion(other, &PINS)));
+                Pin::Auto
+            }
+        }
+    }
+
+    fn limits(&mut self, l: &WireLimits) -> Limits {
+        let mut one = |key: &str, value: Option<f64>, bounds, default: f64| {
+            let value = value.unwrap_or(default);
+            self.range(root("limits").key(key), value, bounds);
+            value
+        };
+        let Limits { canary_drift, steal, other_cpu, involuntary_switches_per_s } = Limits::default();
+        Limits {
+            canary_drift: one("canary_drift", l.canary_drift, bounds::SHARE, canary_drift),
+            steal: one("steal", l.steal, bounds::SHARE, steal),
+            other_cpu: one("other_cpu", l.other_cpu, bounds::OTHER_CPU, other_cpu),
+            involuntary_switches_per_s: one(
+                "involuntary_switches_per_s",
+                l.involuntary_switches_per_s,
+                bounds::SWITCHES,
+                involuntary_switches_per_s,
+            ),
         }
     }
 
@@ -291,6 +355,12 @@ impl Checker {
                 self.found(
                     at(i).key("label"),
                     format!("`{CROSS_CHECK_LABEL}` is kept for the cross-check; choose another"),
+                );
+            }
+            if label.ends_with(CONTROL_SUFFIX) {
+                self.found(
+                    at(i).key("label"),
+                    format!("labels that end with `{CONTROL_SUFFIX}` are kept for the control pair; choose another"),
                 );
             }
             specs.push(FrameworkSpec { id: f.id, label, options: f.options });

@@ -82,6 +82,47 @@ fn cross_check_follows_llama_cpp() {
 }
 
 #[test]
+fn a_full_session_has_a_control_pair() {
+    let control = |more: &str| parse(&format!("{GOOD}{more}")).unwrap().control;
+    assert!(control("") && control("blocks: 6\n") && control("blocks: 2\ncontrol: true\n"));
+    assert!(!control("blocks: 5\n") && !control("control: false\n"));
+    check(
+        &with("    label: ours", "    label: ours+control").replace("subject: ours", "subject: ours+control"),
+        "s/x.yaml:12: frameworks[1].label: labels that end with `+control` are kept for the control pair; choose another",
+    );
+}
+
+#[test]
+fn blocks_are_added_up_to_a_cap_only_where_a_width_is_asked_for() {
+    let blocks = |more: &str| {
+        let s = parse(&format!("{GOOD}{more}")).unwrap();
+        (s.blocks, s.blocks_max, s.target_ci)
+    };
+    assert_eq!(blocks(""), (10, 10, None));
+    assert_eq!(blocks("target_ci: 0.05\n"), (10, 40, Some(0.05)));
+    assert_eq!(blocks("target_ci: 0.05\nblocks: 50\n"), (50, 50, Some(0.05)));
+    assert_eq!(blocks("target_ci: 0.05\nblocks_max: 12\n"), (10, 12, Some(0.05)));
+    check(
+        &format!("{GOOD}target_ci: 0.05\nblocks_max: 9\n"),
+        "s/x.yaml:23: blocks_max: must be at least 10 (got 9)",
+    );
+    check(
+        &format!("{GOOD}blocks_max: 12\n"),
+        "s/x.yaml:22: blocks_max: means nothing without target_ci; add that or leave this out",
+    );
+}
+
+#[test]
+fn pinning_and_limits() {
+    let s = parse(GOOD).unwrap();
+    assert_eq!((s.pin, s.limits), (Pin::Auto, Limits::default()));
+    let s = parse(&format!("{GOOD}pin: on\nlimits: {{steal: 0.5}}\n")).unwrap();
+    assert_eq!((s.pin, s.limits), (Pin::On, Limits { steal: 0.5, ..Limits::default() }));
+    check(&format!("{GOOD}pin: onn\n"), "s/x.yaml:22: pin: unknown value `onn`; did you mean `on`?");
+    check(&format!("{GOOD}limits: {{steal: 2}}\n"), "s/x.yaml:22: limits.steal: must be at most 1 (got 2)");
+}
+
+#[test]
 fn form() {
     let cases = [
         (with("threads:", "treads:"), "s/x.yaml:21: unknown key `treads`; did you mean `threads`?"),

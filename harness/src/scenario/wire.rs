@@ -19,6 +19,10 @@ pub(super) mod bounds {
     pub(crate) const BATCH: (u32, u32) = (1, 65_536);
     pub(crate) const LAUNCH_TIMEOUT_S: (u32, u32) = (1, 86_400);
     pub(crate) const MARGIN: (f64, f64) = (0.0001, 0.5);
+    pub(crate) const TARGET_CI: (f64, f64) = (0.001, 1.0);
+    pub(crate) const SHARE: (f64, f64) = (0.0, 1.0);
+    pub(crate) const OTHER_CPU: (f64, f64) = (0.0, 1024.0);
+    pub(crate) const SWITCHES: (f64, f64) = (0.0, 1e6);
     pub(crate) const VERIFY_TOKENS: (u32, u32) = (0, 256);
     pub(crate) const PROMPT_TOKENS: (u32, u32) = (1, 1_000_000);
     pub(crate) const GENERATE_TOKENS: (u32, u32) = (1, 1_000_000);
@@ -101,7 +105,53 @@ pub(super) struct Wire {
     /// Whether llama-bench runs beside llama.cpp in three blocks; true where llama.cpp is among the frameworks.
     #[serde(default)]
     pub(super) cross_check: Option<bool>,
+    /// Whether the baseline runs twice in each block, the second time under another label: if the two differ, the
+    /// machine was too noisy to rank. True from 6 blocks on.
+    #[serde(default)]
+    pub(super) control: Option<bool>,
+    /// Adds blocks until every ranked ratio's 95% interval is narrower than this share of the ratio.
+    #[serde(default)]
+    #[schemars(range(min = bounds::TARGET_CI.0, max = bounds::TARGET_CI.1))]
+    pub(super) target_ci: Option<f64>,
+    /// Most blocks with `target_ci`.
+    #[serde(default)]
+    #[schemars(range(min = bounds::BLOCKS.0, max = bounds::BLOCKS.1))]
+    pub(super) blocks_max: Option<u32>,
+    /// Which processors a framework may use: `auto` keeps one for the harness where one can be spared, `on` gives as many as
+    /// threads are asked for, `off` all.
+    #[serde(default = "default::pin")]
+    #[schemars(extend("enum" = PINS))]
+    pub(super) pin: String,
+    /// What a launch may suffer before its block is withdrawn.
+    #[serde(default)]
+    pub(super) limits: WireLimits,
 }
+
+/// What a launch may suffer before its block is withdrawn from every comparison.
+#[derive(Debug, Default, serde::Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Limits")]
+pub(super) struct WireLimits {
+    /// Drift of the canary from the session's median, as a share; 0.03.
+    #[serde(default)]
+    #[schemars(range(min = bounds::SHARE.0, max = bounds::SHARE.1))]
+    pub(super) canary_drift: Option<f64>,
+    /// Time stolen by the hypervisor, as a share of the processors' time; 0.01.
+    #[serde(default)]
+    #[schemars(range(min = bounds::SHARE.0, max = bounds::SHARE.1))]
+    pub(super) steal: Option<f64>,
+    /// Processor time of other processes, in processors; 0.1.
+    #[serde(default)]
+    #[schemars(range(min = bounds::OTHER_CPU.0, max = bounds::OTHER_CPU.1))]
+    pub(super) other_cpu: Option<f64>,
+    /// Involuntary context switches of the framework per second and thread; 200.
+    #[serde(default)]
+    #[schemars(range(min = bounds::SWITCHES.0, max = bounds::SWITCHES.1))]
+    pub(super) involuntary_switches_per_s: Option<f64>,
+}
+
+/// Values of `pin`.
+pub(super) const PINS: [&str; 3] = ["auto", "on", "off"];
 
 /// Element types of the KV cache.
 pub(super) const KV_TYPES: [&str; 3] = ["f16", "f32", "q8_0"];
@@ -131,6 +181,9 @@ pub(super) mod default {
     }
     pub(crate) fn equivalence_margin() -> f64 {
         0.02
+    }
+    pub(crate) fn pin() -> String {
+        "auto".to_owned()
     }
     pub(crate) fn verify_tokens() -> u32 {
         16

@@ -1,6 +1,7 @@
 //! Paired comparison by block: the ratio of two frameworks that ran in the same blocks.
 
-use super::bootstrap::{bca_mean, generator};
+use super::bootstrap::{bca_mean, generator, mean};
+use super::student::student_mean;
 use super::{Interval, sorted};
 use rand_chacha::rand_core::Rng;
 
@@ -15,7 +16,7 @@ pub const SIGNIFICANCE: f64 = 0.05;
 pub struct Ratio {
     /// Geometric mean of the blocks' ratios.
     pub value: f64,
-    /// 95% BCa interval over blocks; `None` for fewer than two.
+    /// 95% interval over blocks, see [`log_ratio_interval`]; `None` for fewer than two.
     pub interval: Option<Interval>,
     /// Blocks in which both were measured.
     pub n: usize,
@@ -30,13 +31,22 @@ pub fn paired_ratio(pairs: &[(f64, f64)], seed: u64) -> Option<Ratio> {
         return None;
     }
     let logs = sorted(&pairs.iter().map(|(a, b)| (a / b).ln()).collect::<Vec<_>>());
-    let mean = logs.iter().sum::<f64>() / logs.len() as f64;
     Some(Ratio {
-        value: mean.exp(),
-        interval: bca_mean(&logs, seed).map(|i| Interval { lo: i.lo.exp(), hi: i.hi.exp() }),
+        value: mean(&logs).exp(),
+        interval: log_ratio_interval(&logs, seed).map(|i| Interval { lo: i.lo.exp(), hi: i.hi.exp() }),
         n: logs.len(),
         p: sign_flip_p(&logs, seed),
     })
+}
+
+/// The 95% interval of the mean of log ratios: at each end the BCa bootstrap's or Student's, whichever lies further out.
+///
+/// A bootstrap over n values is too narrow for few of them: it resamples a spread that is too small by (n − 1) / n and
+/// takes it for known. Student's interval holds for any n, but is symmetric. METHODOLOGY.md has the simulation by
+/// which this was chosen. `None` for fewer than two.
+pub fn log_ratio_interval(logs: &[f64], seed: u64) -> Option<Interval> {
+    let (bca, student) = (bca_mean(logs, seed)?, student_mean(&sorted(logs))?);
+    Some(Interval { lo: bca.lo.min(student.lo), hi: bca.hi.max(student.hi) })
 }
 
 /// Two-sided p of the hypothesis that the differences are symmetric around 0, by flipping their signs: exact up to
@@ -52,9 +62,15 @@ pub fn sign_flip_p(differences: &[f64], seed: u64) -> f64 {
         return (0..patterns).filter(extreme).count() as f64 / f64::from(patterns);
     }
     let mut rng = generator(seed);
-    let count = (0..patterns)
-        .filter(|_| flipped_sum(differences, |_| rng.next_u32() & 1 == 1).abs() >= threshold)
-        .count();
+    let mut signs = 0;
+    let mut flip = |i: usize| {
+        // 64 signs a draw.
+        if i.is_multiple_of(64) {
+            signs = rng.next_u64();
+        }
+        signs >> (i % 64) & 1 == 1
+    };
+    let count = (0..patterns).filter(|_| flipped_sum(differences, &mut flip).abs() >= threshold).count();
     (count + 1) as f64 / f64::from(patterns + 1)
 }
 

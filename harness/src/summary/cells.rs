@@ -56,7 +56,9 @@ fn cell(
         not_ranked: not_ranked(&measured),
         // The worst of them: one requantized launch is enough.
         weights_class: measured.iter().map(|(_, m)| m.weights_class).max(),
+        withdrawn: Default::default(),
         scaling: None,
+        roofline: None,
         memory: memory(&measured, metrics.get(&Metric::PeakRss), manifest.model.bytes),
         decode_per_ghz_core: clock.zip(decode).map(|(c, d)| d / (c.ghz * f64::from(threads))),
         metrics,

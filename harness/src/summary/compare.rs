@@ -6,21 +6,37 @@ use crate::stats::{self, Ratio};
 use crate::verdict::{Judgement, Verdict, judge};
 use std::collections::BTreeMap;
 
+/// How ratios are judged in this session.
+struct Judge {
+    margin: f64,
+    noise: Option<String>,
+}
+
+impl Judge {
+    fn judge(&self, metric: Metric, ratio: &Ratio) -> Judgement {
+        match &self.noise {
+            Some(noise) => Judgement::withdrawn(noise.clone()),
+            None => judge(metric, ratio, self.margin),
+        }
+    }
+}
+
 /// Adds scaling and comparisons with the baseline to every cell.
 pub(super) fn compare(summary: &mut Summary, seed: u64) {
     let baseline = summary.rows.iter().position(|r| r.is_baseline);
     let subject = summary.rows.iter().position(|r| r.is_subject);
+    let judge = &Judge { margin: summary.margin, noise: summary.noise.clone() };
     for workload in &mut summary.workloads {
         add_scaling(workload, seed);
         workload.standings =
-            workload.threads.iter().filter_map(|&t| standing(workload, t, summary.margin, seed)).collect();
+            workload.threads.iter().filter_map(|&t| standing(workload, t, judge, seed)).collect();
         if let Some(subject) = subject {
-            let leanness = |&t: &u32| leanness(workload, t, subject, summary.margin, seed);
+            let leanness = |&t: &u32| leanness(workload, t, subject, judge, seed);
             workload.leanest = workload.threads.iter().filter_map(leanness).collect();
         }
         if let Some(baseline) = baseline {
             for threads in workload.threads.clone() {
-                add_comparisons(workload, threads, baseline, summary.margin, seed);
+                add_comparisons(workload, threads, baseline, judge, seed);
             }
         }
     }
@@ -33,7 +49,7 @@ fn add_scaling(workload: &mut WorkloadSummary, seed: u64) {
     }
 }
 
-fn standing(workload: &WorkloadSummary, threads: u32, margin: f64, seed: u64) -> Option<Standing> {
+fn standing(workload: &WorkloadSummary, threads: u32, judge: &Judge, seed: u64) -> Option<Standing> {
     let decode = |c: &CellSummary| c.estimate(Metric::Decode).map_or(0.0, |e| e.value);
     let mut ranked: Vec<&CellSummary> =
         workload.at(threads).filter(|c| c.is_ranked() && decode(c) > 0.0).collect();
@@ -41,7 +57,7 @@ fn standing(workload: &WorkloadSummary, threads: u32, margin: f64, seed: u64) ->
     let (leader, second) = (ranked.first()?, ranked.get(1));
     let ratio = second.and_then(|second| ratio(leader, second, Metric::Decode, seed));
     let judgement = match ratio {
-        Some(ratio) => judge(Metric::Decode, &ratio, margin),
+        Some(ratio) => judge.judge(Metric::Decode, &ratio),
         None => Judgement::invalid("no second row to compare with"),
     };
     Some(Standing { threads, leader: leader.row, second: second.map(|c| c.row), ratio, judgement })
@@ -51,7 +67,7 @@ fn leanness(
     workload: &WorkloadSummary,
     threads: u32,
     subject: usize,
-    margin: f64,
+    judge: &Judge,
     seed: u64,
 ) -> Option<Leanness> {
     let peak = |c: &CellSummary| c.estimate(Metric::PeakRss).map(|e| e.value);
@@ -62,7 +78,7 @@ fn leanness(
     for (other, bytes) in others.filter_map(|c| Some((c, peak(c)?))) {
         n_others += 1;
         let ratio = ratio(ours, other, Metric::PeakRss, seed);
-        match ratio.map(|ratio| judge(Metric::PeakRss, &ratio, margin).verdict) {
+        match ratio.map(|ratio| judge.judge(Metric::PeakRss, &ratio).verdict) {
             Some(Verdict::Faster) => n_larger += 1,
             Some(Verdict::Slower) if less.is_none_or(|(_, least)| bytes < least) => {
                 less = Some((other.row, bytes))
@@ -73,7 +89,7 @@ fn leanness(
     Some(Leanness { threads, less: less.map(|(row, _)| row), is_least: n_others > 0 && n_larger == n_others })
 }
 
-fn add_comparisons(workload: &mut WorkloadSummary, threads: u32, baseline: usize, margin: f64, seed: u64) {
+fn add_comparisons(workload: &mut WorkloadSummary, threads: u32, baseline: usize, judge: &Judge, seed: u64) {
     let Some(base) = workload.cell(baseline, threads).cloned() else { return };
     for metric in Metric::ALL {
         let mut cells: Vec<&mut CellSummary> = workload
@@ -87,7 +103,7 @@ fn add_comparisons(workload: &mut WorkloadSummary, threads: u32, baseline: usize
         let p_values: Vec<f64> = family.iter().filter_map(|&i| Some(ratios[i]?.p)).collect();
         let corrected: BTreeMap<usize, f64> = family.into_iter().zip(stats::holm(&p_values)).collect();
         for (i, cell) in cells.iter_mut().enumerate() {
-            let judgement = judgement(cell, &base, metric, ratios[i].as_ref(), margin);
+            let judgement = judgement(cell, &base, metric, ratios[i].as_ref(), judge);
             let comparison = Comparison { ratio: ratios[i], p_holm: corrected.get(&i).copied(), judgement };
             if let Some(summary) = cell.metrics.get_mut(&metric) {
                 summary.comparison = Some(comparison);
@@ -101,7 +117,7 @@ fn judgement(
     base: &CellSummary,
     metric: Metric,
     ratio: Option<&Ratio>,
-    margin: f64,
+    judge: &Judge,
 ) -> Judgement {
     if let Some(reason) = &cell.not_ranked {
         return Judgement::invalid(reason.reason());
@@ -113,7 +129,7 @@ fn judgement(
         return Judgement::invalid(format!("the baseline: {}", reason.reason()));
     }
     match ratio {
-        Some(ratio) => judge(metric, ratio, margin),
+        Some(ratio) => judge.judge(metric, ratio),
         None => Judgement::invalid("no block in which both have this figure"),
     }
 }
@@ -126,6 +142,7 @@ fn ratio(a: &CellSummary, b: &CellSummary, metric: Metric, seed: u64) -> Option<
         .get(&metric)?
         .samples
         .iter()
+        .filter(|(block, _)| !a.withdrawn.contains(block) && !b.withdrawn.contains(block))
         .filter_map(|(block, value)| Some((*value, *denominators.get(block)?)))
         .collect();
     stats::paired_ratio(&pairs, seed)

@@ -70,6 +70,7 @@ pub(crate) fn kind_words(kind: FailureKind) -> &'static str {
         FailureKind::Unsupported => "not supported",
         FailureKind::Spawn => "could not be started",
         FailureKind::Crashed => "crashed",
+        FailureKind::OutOfMemory => "ran out of memory",
         FailureKind::TimedOut => "timed out",
         FailureKind::Garbage => "broke the protocol",
         FailureKind::Reported => "reported an error",

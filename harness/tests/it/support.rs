@@ -47,6 +47,14 @@ impl Place {
         std::fs::write(self.dir.path().join(name), text).expect("written");
     }
 
+    /// Replaces a piece of the scenario.
+    pub(crate) fn edit_scenario(&self, old: &str, new: &str) {
+        let path = self.dir.path().join("it.yaml");
+        let text = std::fs::read_to_string(&path).expect("written");
+        assert!(text.contains(old), "{old}");
+        std::fs::write(&path, text.replace(old, new)).expect("written");
+    }
+
     fn arguments(&self, more: &[&str]) -> Vec<String> {
         let scenario = self.dir.path().join("it.yaml").display().to_string();
         let out = self.dir.path().join("runs").display().to_string();
@@ -65,10 +73,31 @@ impl Place {
         command.timeout(Duration::from_secs(120)).assert()
     }
 
+    /// Another command of the program, to its end.
+    pub(crate) fn harness(&self, arguments: &[&str]) -> Assert {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_harness"));
+        command.args(arguments).env("HARNESS_CACHE", self.dir.path().join("cache"));
+        command.timeout(Duration::from_secs(120)).assert()
+    }
+
+    /// Runs to the end by way of a shell script that gets the command as its arguments.
+    pub(crate) fn run_shell(&self, script: &str) -> Assert {
+        let mut command = Command::new("sh");
+        command.args(["-c", script, "sh", env!("CARGO_BIN_EXE_harness")]).args(self.arguments(&[]));
+        command.env("HARNESS_CACHE", self.dir.path().join("cache"));
+        command.timeout(Duration::from_secs(120)).assert()
+    }
+
     /// Starts and does not wait.
     pub(crate) fn start(&self, more: &[&str]) -> Running {
+        self.start_with(more, &[])
+    }
+
+    /// The same, with variables of the environment.
+    pub(crate) fn start_with(&self, more: &[&str], env: &[(&str, &str)]) -> Running {
         let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_harness"));
         command.args(self.arguments(more)).env("HARNESS_CACHE", self.dir.path().join("cache"));
+        command.envs(env.iter().copied());
         let stderr = std::fs::File::create(self.dir.path().join("stderr")).expect("created");
         Running { child: command.stdout(Stdio::null()).stderr(stderr).spawn().expect("started") }
     }
@@ -77,9 +106,19 @@ impl Place {
         std::fs::read_to_string(self.dir.path().join("stderr")).expect("written")
     }
 
+    /// Where bundles are made.
+    pub(crate) fn runs_dir(&self) -> PathBuf {
+        self.dir.path().join("runs")
+    }
+
+    /// The first bundle that has its manifest: a run killed before that has begun nothing.
+    pub(crate) fn started_bundle(&self) -> Option<PathBuf> {
+        self.bundle_dirs().into_iter().find(|dir| dir.join("manifest.json").is_file())
+    }
+
     /// The bundles made so far, by name.
     pub(crate) fn bundle_dirs(&self) -> Vec<PathBuf> {
-        let Ok(entries) = std::fs::read_dir(self.dir.path().join("runs")) else { return Vec::new() };
+        let Ok(entries) = std::fs::read_dir(self.runs_dir()) else { return Vec::new() };
         let mut dirs: Vec<PathBuf> = entries.map(|e| e.expect("readable").path()).collect();
         dirs.sort();
         dirs
@@ -119,6 +158,17 @@ impl Running {
     pub(crate) fn signal(&self, signal: rustix::process::Signal) {
         let pid = rustix::process::Pid::from_child(&self.child);
         rustix::process::kill_process(pid, signal).expect("alive");
+    }
+
+    /// Calls `look` with the process's id until it has ended; its exit code.
+    pub(crate) fn wait_watching(mut self, mut look: impl FnMut(u32)) -> Option<i32> {
+        loop {
+            if let Some(status) = self.child.try_wait().expect("waited") {
+                return status.code();
+            }
+            look(self.child.id());
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
 
     pub(crate) fn wait(mut self) -> std::process::ExitStatus {

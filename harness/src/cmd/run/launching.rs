@@ -6,18 +6,20 @@ use super::planning::Planned;
 use super::progress::Progress;
 use super::provenance::now;
 use super::verifying::Verifying;
-use super::{Args, Usage};
-use crate::bundle::{Manifest, Writer};
+use super::{Args, Usage, looking};
+use crate::bundle::{self, BundleError, Manifest, Writer};
+use crate::conditions::{CanaryRunner, Conditions, Sensors};
 use crate::framework::{Failure, LaunchRequest, LaunchSpec, ModelRef, describe, describe_cross_check};
-use crate::launch::{Launcher, free_port};
+use crate::launch::{Launcher, end_abandoned, free_port};
 use crate::plan::PlannedLaunch;
 use crate::prompts::prompts;
 use crate::protocol::Verify;
 use crate::sample::{LaunchRecord, Outcome, Role, SAMPLE_SCHEMA};
 use crate::scenario::CROSS_CHECK_FRAMEWORK;
-use anyhow::{Context, Result};
+use crate::summary::blocks_due;
+use anyhow::{Context, Result, anyhow};
 use signal_hook::consts::{SIGINT, SIGTERM};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -48,6 +50,7 @@ pub(super) fn launch(args: &Args, loaded: &Loaded, planned: Planned) -> Result<(
             writer.append(&record)?;
         }
     }
+    end_abandoned();
     let launcher = Launcher {
         shim: std::env::current_exe().ok(),
         logs_dir: writer.logs_dir(),
@@ -56,19 +59,40 @@ pub(super) fn launch(args: &Args, loaded: &Loaded, planned: Planned) -> Result<(
         redactor,
     };
     let mut verifying = Verifying::after(loaded.resumed.iter().flat_map(|bundle| &bundle.records));
-    let mut progress = Progress::new(remaining.len());
+    let canary = looking::canary(&loaded.scenario, &loaded.machine);
+    let mut due = manifest.scenario.blocks;
+    let n_before = |due: u32| remaining.iter().filter(|l| l.block < due).count();
+    let mut progress = Progress::new(n_before(due));
     for planned in &remaining {
+        if planned.block >= due {
+            let bundle = bundle::read(writer.dir())?;
+            due = blocks_due(&manifest, &bundle.records, planned.block);
+            if planned.block >= due {
+                break;
+            }
+            progress.grow(n_before(due));
+        }
         progress.begin(&planned.launch_id);
-        let Some(record) = one(&launcher, loaded, planned, verifying.request(loaded, planned))? else {
+        let Some(record) =
+            one(&launcher, loaded, planned, canary.as_ref(), verifying.request(loaded, planned))?
+        else {
             return Ok((writer.dir().to_owned(), Ended::Interrupted));
         };
-        writer.append(&record)?;
+        writer.append(&record).map_err(|error| not_recorded(args, writer.dir(), &error))?;
         verifying.take(&record);
         progress.end(&record);
     }
     let dir = writer.dir().to_owned();
     writer.finish()?;
     Ok((dir, Ended::Complete))
+}
+
+/// A launch that could not be written down ends the run, and can be made again.
+fn not_recorded(args: &Args, dir: &Path, error: &BundleError) -> anyhow::Error {
+    let resume = super::resume_command(args, dir);
+    anyhow!(
+        "{error}: the last launch could not be recorded; those before it are safe. Make room on the disk, then go on with: {resume}"
+    )
 }
 
 /// The first signal asks the run to stop; a second one ends it at once.
@@ -87,16 +111,22 @@ fn one(
     launcher: &Launcher,
     loaded: &Loaded,
     planned: &PlannedLaunch,
+    canary: Option<&CanaryRunner>,
     verify: Option<Verify>,
 ) -> Result<Option<LaunchRecord>> {
+    // Without a canary nothing computes, and the machine is not looked at.
+    let before = canary.map(|canary| (canary.run(), Sensors::read()));
     let started_at = now();
     let (argv, wall_ns, outcome) = match spec(loaded, planned, verify)? {
         Ok(spec) => match launcher.launch(&planned.launch_id, planned.cell.threads, &spec) {
-            Ok(launched) => (spec.argv, launched.wall_ns, launched.outcome),
+            Ok(launched) => (launched.argv, launched.wall_ns, launched.outcome),
             Err(_) => return Ok(None),
         },
         Err(failure) => (Vec::new(), 0, failed(failure)),
     };
+    let conditions = before.map_or_else(Conditions::default, |(canary, before)| {
+        Conditions::between(&before, &Sensors::read(), cpu_s(&outcome), None, Some(canary))
+    });
     Ok(Some(LaunchRecord {
         schema: SAMPLE_SCHEMA,
         launch_id: planned.launch_id.clone(),
@@ -109,9 +139,17 @@ fn one(
         started_at,
         wall_ns,
         argv,
-        conditions: Default::default(),
+        conditions,
         outcome,
     }))
+}
+
+/// Processor time that the framework's processes took, s.
+fn cpu_s(outcome: &Outcome) -> Option<f64> {
+    match outcome {
+        Outcome::Measured(measured) => Some(measured.cpu.launch.user_s? + measured.cpu.launch.system_s?),
+        Outcome::Failed { .. } => None,
+    }
 }
 
 fn failed(failure: Failure) -> Outcome {
@@ -149,7 +187,7 @@ fn spec(
         port: free_port().context("no free port")?,
     };
     Ok(match planned.role {
-        Role::Measure => describe(&request),
+        Role::Measure | Role::Control => describe(&request),
         Role::CrossCheck => describe_cross_check(&request),
     })
 }
@@ -157,6 +195,7 @@ fn spec(
 fn row_of<'a>(loaded: &'a Loaded, planned: &PlannedLaunch) -> Option<&'a Row> {
     loaded.rows.iter().find(|row| match planned.role {
         Role::Measure => row.record.label == planned.cell.framework,
+        Role::Control => row.record.label == loaded.scenario.baseline,
         Role::CrossCheck => row.record.id == CROSS_CHECK_FRAMEWORK && row.is_available(),
     })
 }

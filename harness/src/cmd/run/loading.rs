@@ -1,15 +1,16 @@
 //! What a run works with: the scenario, the machine, the model file and the frameworks.
 
 use super::frameworks::{Row, find};
-use super::{Args, Usage};
-use crate::bundle::{self, Bundle};
+use super::{Args, Usage, looking};
+use crate::bundle::{self, Bundle, ReadPerToken};
 use crate::cache::Cache;
 use crate::cmd::models::Meter;
 use crate::framework::Registry;
 use crate::machine::Machine;
 use crate::model::{self, ModelFile, Tools};
+use crate::preflight::{Finding, MachineLock};
 use crate::redact::{BUILD_NAME, CACHE_NAME, OUT_NAME, Redactor, TMP_NAME};
-use crate::scenario::Scenario;
+use crate::scenario::{FULL_SESSION_BLOCKS, Scenario};
 use anyhow::{Context, Result};
 use engine::Tokenizer;
 use engine::gguf::Gguf;
@@ -26,9 +27,14 @@ pub(super) struct Loaded {
     pub(super) seed: u64,
     pub(super) registry: Registry,
     pub(super) machine: Machine,
+    /// What spoke against measuring on it.
+    pub(super) findings: Vec<Finding>,
+    /// No other run measures meanwhile.
+    pub(super) _lock: Option<MachineLock>,
     pub(super) model: ModelFile,
     /// Tokens of the model's vocabulary, of which prompts are drawn.
     pub(super) vocab_size: u32,
+    pub(super) read_per_token: Option<ReadPerToken>,
     /// [`VERIFY_TEXT`] and [`FORCED_TEXT`] in this vocabulary; `None` where it has no such words.
     pub(super) verify_text: Option<VerifyText>,
     /// One for each row of the scenario.
@@ -71,13 +77,29 @@ pub(super) fn load(args: &Args) -> Result<Loaded> {
     if let Some(reason) = &model.stand_in_reason {
         eprintln!("{}: {reason}", model.name);
     }
-    let (vocab_size, verify_text) = vocabulary(&model)?;
+    let lock = (!args.dry_run).then(|| looking::lock(&cache)).transpose()?;
+    let (machine, findings) = match &resumed {
+        Some(bundle) => (bundle.manifest.machine.clone(), bundle.manifest.preflight.clone()),
+        None if args.dry_run => (Machine::detect(), Vec::new()),
+        None => {
+            let machine = looking::machine(&scenario)?;
+            let findings = looking::findings(args, &scenario, &machine, model.bytes)?;
+            (machine, findings)
+        }
+    };
+    let gguf = Gguf::open(&model.path)?;
+    let (vocab_size, verify_text) = vocabulary(&gguf)?;
+    let read_per_token = model::read_per_token(&gguf)
+        .map(|(weights_bytes, kv_bytes_per_position)| ReadPerToken { weights_bytes, kv_bytes_per_position });
     Ok(Loaded {
         vocab_size,
         verify_text,
+        read_per_token,
         scenario_sha256: format!("{:x}", Sha256::digest(&scenario_text)),
         redactor: redactor(args, &cache),
-        machine: Machine::detect(),
+        machine,
+        findings,
+        _lock: lock,
         scenario,
         scenario_text,
         seed,
@@ -110,7 +132,10 @@ fn change(scenario: &mut Scenario, args: &Args) -> Result<(), Usage> {
             *label = first.clone();
         }
     }
-    scenario.blocks = args.blocks.unwrap_or(scenario.blocks);
+    if let Some(blocks) = args.blocks {
+        scenario.control &= blocks >= FULL_SESSION_BLOCKS;
+        (scenario.blocks, scenario.blocks_max, scenario.target_ci) = (blocks, blocks, None);
+    }
     Ok(())
 }
 
@@ -132,12 +157,11 @@ const FORCED_TEXT: &str = " lazy dog. The dog is asleep in the sun and does not 
                            Monday, Tuesday, Wednesday, Thursday, Friday, Saturday and Sunday.";
 
 /// Size of the vocabulary, and the verification's text.
-fn vocabulary(model: &ModelFile) -> Result<(u32, Option<VerifyText>)> {
-    let gguf = Gguf::open(&model.path)?;
+fn vocabulary(gguf: &Gguf) -> Result<(u32, Option<VerifyText>)> {
     let tokens = gguf.require_strings("tokenizer.ggml.tokens")?;
     let size = u32::try_from(tokens.len()).context("the vocabulary is too large")?;
     let options = EncodeOptions { add_special: true, parse_special: false };
-    let text = Tokenizer::from_gguf(&gguf).ok().and_then(|tokenizer| {
+    let text = Tokenizer::from_gguf(gguf).ok().and_then(|tokenizer| {
         let prompt = tokenizer.encode(VERIFY_TEXT.as_bytes(), options);
         let mut all = tokenizer.encode(format!("{VERIFY_TEXT}{FORCED_TEXT}").as_bytes(), options);
         let forced = all.split_off(prompt.len().min(all.len()));

@@ -1,5 +1,6 @@
 //! The plan of a run, its manifest, and what of it is still to be done.
 
+use super::estimate::{Estimate, History, estimate};
 use super::loading::Loaded;
 use super::provenance::{harness_commit, now};
 use super::{Args, Usage};
@@ -44,6 +45,7 @@ fn manifest(loaded: &Loaded, plan: Plan) -> Manifest {
         scenario_sha256: loaded.scenario_sha256.clone(),
         scenario: loaded.scenario.clone(),
         machine: loaded.machine.clone(),
+        preflight: loaded.findings.clone(),
         model: ModelRecord {
             name: model.name.clone(),
             quantization: model.quantization.clone(),
@@ -51,6 +53,7 @@ fn manifest(loaded: &Loaded, plan: Plan) -> Manifest {
             bytes: model.bytes,
             sha256: model.sha256.clone(),
             stand_in_reason: model.stand_in_reason.clone(),
+            read_per_token: loaded.read_per_token,
         },
         frameworks: loaded.rows.iter().map(|row| row.record.clone()).collect(),
         seed: loaded.seed,
@@ -75,16 +78,32 @@ fn check_same_programs(manifest: &Manifest, loaded: &Loaded) -> Result<(), Strin
     Ok(())
 }
 
+/// How long the run will take.
+pub(super) fn time(args: &Args, planned: &Planned) -> Estimate {
+    let history = History::read(&args.out, &planned.manifest);
+    let blocks = planned.manifest.scenario.blocks;
+    let first: Vec<PlannedLaunch> = planned.remaining.iter().filter(|l| l.block < blocks).cloned().collect();
+    estimate(&planned.manifest, &first, &history)
+}
+
 /// Prints the plan.
-pub(super) fn show(planned: &Planned) {
+pub(super) fn show(planned: &Planned, time: Estimate) {
     for framework in &planned.manifest.frameworks {
         match &framework.unavailable {
             Some(unavailable) => println!("{}: cannot be measured: {}", framework.label, unavailable.reason),
             None => println!("{}: {}", framework.label, framework.display_name),
         }
     }
-    for launch in &planned.remaining {
+    let scenario = &planned.manifest.scenario;
+    for launch in planned.remaining.iter().filter(|l| l.block < scenario.blocks) {
         println!("{}", launch.launch_id);
     }
-    println!("{} launches", planned.remaining.len());
+    println!("{time}");
+    if let Some(target) = scenario.target_ci {
+        let (blocks, most) = (scenario.blocks, scenario.blocks_max);
+        println!(
+            "The time is that of {blocks} blocks; more follow, {most} at most, until every interval is within {}%.",
+            target * 100.0
+        );
+    }
 }

@@ -26,6 +26,15 @@ impl Progress {
         Progress { bar, n_all, n_done: 0, started: Instant::now() }
     }
 
+    /// More launches are to be made: `n_all` in all.
+    pub(super) fn grow(&mut self, n_all: usize) {
+        self.n_all = n_all;
+        match &self.bar {
+            Some(bar) => bar.set_length(n_all as u64),
+            None => eprintln!("an interval is wider than target_ci: {n_all} launches in all"),
+        }
+    }
+
     /// A launch begins.
     pub(super) fn begin(&self, launch_id: &str) {
         if let Some(bar) = &self.bar {

@@ -141,3 +141,49 @@ fn nothing_and_nonsense_describe_nothing() {
         describe(&texts);
     }
 }
+
+#[test]
+fn a_server_with_two_sockets_and_a_part_of_its_caches_each() {
+    let pair = |package: &str, core: &str| (package.to_owned(), core.to_owned());
+    let last = |list: &str| ("32768K".to_owned(), list.to_owned());
+    let affected = "Mitigation; PTE Inversion".to_owned();
+    let texts = Texts {
+        cpuinfo: "microcode\t: 0xa0011d1\n".to_owned(),
+        meminfo:
+            "SwapTotal: 2048 kB\nSwapFree: 1536 kB\nHugePages_Total:      16\nHugepagesize:    2048 kB\n"
+                .to_owned(),
+        max_frequency: "3500000".to_owned(),
+        frequency_driver: "acpi-cpufreq".to_owned(),
+        boost: "1".to_owned(),
+        topology: vec![pair("0", "0"), pair("1", "0"), pair("0", "0"), pair("1", "0")],
+        last_caches: vec![last("0,2"), last("1,3"), last("0,2"), last("1,3")],
+        vulnerabilities: vec![
+            ("l1tf".to_owned(), affected.clone()),
+            ("mds".to_owned(), "Not affected".to_owned()),
+        ],
+        ..Texts::default()
+    };
+    let m = describe(&texts);
+    assert_eq!((m.sockets, m.threads_per_core, m.cores), (Some(2), Some(2), 2));
+    assert_eq!(
+        (m.max_ghz, m.turbo, m.frequency_driver.as_deref()),
+        (Some(3.5), Some(true), Some("acpi-cpufreq"))
+    );
+    assert_eq!((m.last_cache_bytes, m.last_cache_bytes_total), (Some(32 << 20), Some(64 << 20)));
+    assert_eq!((m.swap_bytes, m.swap_used_bytes), (Some(2 << 20), Some(512 << 10)));
+    assert_eq!(m.huge_pages, Some(crate::machine::HugePages { reserved: 16, page_bytes: 2 << 20 }));
+    assert_eq!(
+        (m.microcode.as_deref(), m.mitigations),
+        (Some("0xa0011d1"), vec![("l1tf".to_owned(), affected)])
+    );
+}
+
+#[test]
+fn turbo_is_told_by_one_of_two_switches_or_not_at_all() {
+    let turbo = |no_turbo: &str, boost: &str| {
+        let (no_turbo, boost) = (no_turbo.to_owned(), boost.to_owned());
+        describe(&Texts { no_turbo, boost, ..Texts::default() }).turbo
+    };
+    assert_eq!([turbo("0", ""), turbo("1", "1"), turbo("", "1")], [Some(true), Some(false), Some(true)]);
+    assert_eq!([turbo("", "0"), turbo("", ""), turbo("?", "?")], [Some(false), None, None]);
+}

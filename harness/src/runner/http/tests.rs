@@ -208,9 +208,10 @@ fn the_engines_ids_are_those_of_its_runner() {
 fn health_and_properties_are_told() {
     let port = start_counter();
     assert_eq!(get(port, LlamaServer.health_path()), (200, r#"{"status":"ok"}"#.to_string()));
-    let (status, body) = get(port, &format!("{}?x=1", LlamaServer.version_path()));
+    let (status, body) = get(port, &format!("{}?x=1", LlamaServer.about_path()));
     assert_eq!(status, 200);
-    assert_eq!(LlamaServer.parse_version(&body), Ok("1 (debug, none)".to_string()));
+    let told = LlamaServer.parse_about(&body).expect("readable");
+    assert_eq!((told.version.as_str(), told.context, told.slots), ("1 (debug, none)", Some(32), Some(1)));
     assert!(body.contains("\"total_slots\":1") && body.contains("\"n_ctx\":32"), "{body}");
 }
 

@@ -1,0 +1,73 @@
+//! A look at the machine before anything is measured: how fast it reads, and what speaks against measuring now.
+
+use super::{Args, Usage};
+use crate::cache::Cache;
+use crate::conditions::CanaryRunner;
+use crate::machine::{Machine, bandwidth_bytes, measure_in_child};
+use crate::preflight::{self, Finding, MachineLock, Needs, Severity, Snapshot};
+use crate::scenario::{SIMULATED_ID, Scenario};
+use anyhow::{Context, Result};
+
+/// What a bundle may take on the disk.
+const BUNDLE_BYTES_MAX: u64 = 200_000_000;
+
+/// Whether no row computes anything: then there is nothing of the machine to be looked at.
+pub(super) fn is_simulated(scenario: &Scenario) -> bool {
+    scenario.frameworks.iter().all(|f| f.id == SIMULATED_ID)
+}
+
+/// The machine, with its read bandwidth and peak at the scenario's thread counts; without them where that cannot be measured.
+pub(super) fn machine(scenario: &Scenario) -> Result<Machine> {
+    let mut machine = Machine::detect();
+    if is_simulated(scenario) {
+        return Ok(machine);
+    }
+    let threads: Vec<u32> = scenario.threads.iter().copied().filter(|&t| t <= machine.logical).collect();
+    if threads.is_empty() {
+        return Ok(machine);
+    }
+    eprintln!("measuring the machine: read bandwidth and arithmetic");
+    let harness = std::env::current_exe().context("the path of this program")?;
+    match measure_in_child(&harness, &threads, bandwidth_bytes(machine.last_cache_bytes_total)) {
+        Ok(measured) => machine.take_yardsticks(measured),
+        Err(error) => eprintln!("the machine's read bandwidth is not known: {error}"),
+    }
+    Ok(machine)
+}
+
+/// What speaks against measuring, told to the user. A finding with which a run cannot succeed ends it.
+pub(super) fn findings(
+    args: &Args,
+    scenario: &Scenario,
+    machine: &Machine,
+    model_bytes: u64,
+) -> Result<Vec<Finding>> {
+    if is_simulated(scenario) {
+        return Ok(Vec::new());
+    }
+    let needs = Needs {
+        threads: scenario.threads.last().copied().unwrap_or(1),
+        model_bytes,
+        disk_bytes: BUNDLE_BYTES_MAX,
+    };
+    let findings = preflight::check(&Snapshot::read(machine, &args.out), &needs);
+    for finding in &findings {
+        let severity = match finding.severity {
+            Severity::Note => "note",
+            Severity::Warning => "warning",
+            Severity::Fatal => return Err(Usage(finding.to_string()).into()),
+        };
+        eprintln!("{severity}: {finding}");
+    }
+    Ok(findings)
+}
+
+/// Keeps other runs from this machine for as long as it lives.
+pub(super) fn lock(cache: &Cache) -> Result<MachineLock> {
+    MachineLock::acquire(cache.root()).map_err(|error| Usage(error.to_string()).into())
+}
+
+/// The canary, unless nothing computes.
+pub(super) fn canary(scenario: &Scenario, machine: &Machine) -> Option<CanaryRunner> {
+    (!is_simulated(scenario)).then(|| CanaryRunner::for_cache(machine.last_cache_bytes.unwrap_or(0)))
+}

@@ -1,0 +1,66 @@
+//! A server's port: free when the server starts, and another one where it was taken in between.
+
+use crate::framework::{Conversation, Failure, LaunchSpec};
+use crate::sample::FailureKind;
+use std::net::{Ipv4Addr, TcpListener};
+
+/// Ports that are tried before a launch is given up.
+pub(super) const PORTS_MAX: u32 = 4;
+
+/// A loopback port that was free a moment ago. The system hands them out in turn, so that a race is unlikely.
+pub fn free_port() -> std::io::Result<u16> {
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
+}
+
+fn is_free(port: u16) -> bool {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
+}
+
+/// Gives a server another port where its own is taken.
+pub(super) fn ensure_free(spec: &mut LaunchSpec) -> Result<(), Failure> {
+    let Conversation::Server(talk) = &mut spec.conversation else { return Ok(()) };
+    for _ in 0..PORTS_MAX {
+        if is_free(talk.port) {
+            return Ok(());
+        }
+        let port = free_port().map_err(|e| Failure::new(FailureKind::Spawn, format!("no free port: {e}")))?;
+        replace_port(&mut spec.argv, talk.port, port);
+        talk.port = port;
+    }
+    Err(Failure::new(FailureKind::Spawn, format!("port {} and those before it are taken", talk.port)))
+}
+
+/// Whether a server that crashed and is gone had its port taken by another program.
+pub(super) fn was_lost(spec: &LaunchSpec, failure: &Failure) -> bool {
+    match &spec.conversation {
+        Conversation::Server(talk) => failure.kind == FailureKind::Crashed && !is_free(talk.port),
+        _ => false,
+    }
+}
+
+/// Replaces the port where it is named as one: after `--port`, or at the end of an address.
+fn replace_port(argv: &mut [String], old: u16, new: u16) {
+    let (old, new) = (old.to_string(), new.to_string());
+    let mut follows_flag = false;
+    for arg in argv {
+        let is_address = arg.strip_suffix(&old).is_some_and(|rest| rest.ends_with([':', '=']));
+        if (follows_flag && *arg == old) || is_address {
+            arg.truncate(arg.len() - old.len());
+            arg.push_str(&new);
+        }
+        follows_flag = arg == "--port";
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_is_replaced_where_it_is_one() {
+        let mut argv =
+            ["-c", "40000", "--port", "40000", "127.0.0.1:40000", "--port=40000", "x40000"].map(String::from);
+        replace_port(&mut argv, 40000, 5);
+        assert_eq!(argv, ["-c", "40000", "--port", "5", "127.0.0.1:5", "--port=5", "x40000"]);
+    }
+}

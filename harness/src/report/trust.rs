@@ -1,0 +1,56 @@
+//! What a reader may hold against the figures: the control pair, disturbed blocks, the share of what memory allows.
+
+use super::tables::{Cells, interval_words};
+use super::text::{md, message};
+use super::view::metric_words;
+use crate::sample::Metric;
+use crate::summary::{ControlCheck, Disturbance, Summary};
+use crate::units::{fixed, show};
+
+/// The baseline against itself.
+pub(super) fn control(summary: &Summary) -> Vec<Cells> {
+    let row = |c: &ControlCheck| {
+        let interval = c.ratio.interval.map(|i| format!(" {}", interval_words(i, |v| fixed(v, 3))));
+        Cells::from([
+            ("cell", format!("{}, threads {}", md(&c.workload), c.threads)),
+            ("metric", metric_words(c.metric).to_owned()),
+            ("ratio", format!("{}{}", fixed(c.ratio.value, 3), interval.unwrap_or_default())),
+            ("n", c.ratio.n.to_string()),
+            ("verdict", c.judgement.verdict.word().to_owned()),
+        ])
+    };
+    summary.control.iter().map(row).collect()
+}
+
+/// What was withdrawn block by block.
+pub(super) fn disturbances(summary: &Summary) -> Vec<Cells> {
+    let row = |d: &Disturbance| {
+        let reasons: Vec<String> =
+            d.reasons.iter().map(|(id, reason)| format!("{}: {}", md(id), message(reason))).collect();
+        Cells::from([
+            ("block", d.block.to_string()),
+            ("cell", format!("{}, threads {}", md(&d.workload), d.threads)),
+            ("reasons", reasons.join("; ")),
+        ])
+    };
+    summary.disturbances.iter().map(row).collect()
+}
+
+/// Decode against the measured read bandwidth, for every cell that has both.
+pub(super) fn roofline(summary: &Summary) -> Vec<Cells> {
+    let mut rows = Vec::new();
+    for workload in &summary.workloads {
+        for cell in workload.cells.iter().filter(|c| !c.gate_failed()) {
+            let Some((roofline, decode)) = cell.roofline.zip(cell.estimate(Metric::Decode)) else { continue };
+            rows.push(Cells::from([
+                ("framework", md(&summary.rows[cell.row].name)),
+                ("cell", format!("{}, threads {}", md(&workload.workload.name), cell.threads)),
+                ("tok_s", show(decode.value)),
+                ("mb_per_token", fixed(roofline.bytes_per_token / 1e6, 1)),
+                ("read_gb_s", fixed(roofline.read_gb_s, 1)),
+                ("share", format!("{:.0}%", roofline.share * 100.0)),
+            ]));
+        }
+    }
+    rows
+}

@@ -1,0 +1,72 @@
+//! What disturbed the launches of a session, by the scenario's limits.
+
+use super::Disturbance;
+use crate::bundle::Manifest;
+use crate::sample::{CpuSpan, LaunchRecord, Outcome};
+use crate::units::ns_to_s;
+use crate::withdrawal::{Disturbed, Limits, Seen, canary_medians, reasons, withdrawn_blocks};
+use std::collections::BTreeMap;
+
+/// By workload, threads and block. A launch that failed, or that is a cross-check, counts as well: what disturbed it ran beside the others.
+pub(super) fn disturbances(manifest: &Manifest, records: &[LaunchRecord]) -> Vec<Disturbance> {
+    let limits = limits(manifest);
+    let seen: Vec<Seen> = records.iter().map(seen).collect();
+    let medians = canary_medians(&seen);
+    let mut columns: BTreeMap<(String, u32), Vec<Disturbed>> = BTreeMap::new();
+    for (record, seen) in records.iter().zip(&seen) {
+        let launch = Disturbed {
+            launch_id: record.launch_id.clone(),
+            block: record.block,
+            reasons: reasons(seen, &medians, &limits),
+        };
+        columns.entry((record.workload.clone(), record.threads)).or_default().push(launch);
+    }
+    let of_column = |((workload, threads), launches): ((String, u32), Vec<Disturbed>)| {
+        withdrawn_blocks(&launches).into_iter().map(move |withdrawn| Disturbance {
+            workload: workload.clone(),
+            threads,
+            block: withdrawn.block,
+            reasons: withdrawn.reasons.into_iter().map(|(id, reason)| (id, reason.sentence)).collect(),
+        })
+    };
+    columns.into_iter().flat_map(of_column).collect()
+}
+
+fn limits(manifest: &Manifest) -> Limits {
+    let asked = &manifest.scenario.limits;
+    Limits {
+        canary_drift: asked.canary_drift,
+        steal_share: asked.steal,
+        other_cpu_cores: asked.other_cpu,
+        involuntary_switches_per_s: asked.involuntary_switches_per_s,
+        ..Limits::default()
+    }
+}
+
+fn seen(record: &LaunchRecord) -> Seen {
+    let conditions = &record.conditions;
+    let canary = conditions.canary.map(|c| {
+        [("arithmetic", c.compute_ns), ("read", c.read_ns)].map(|(name, ns)| (name.to_owned(), ns as f64))
+    });
+    let swapped = conditions.pages_swapped_in.zip(conditions.pages_swapped_out);
+    let window = match &record.outcome {
+        Outcome::Measured(measured) => measured.cpu.window.as_ref(),
+        Outcome::Failed { .. } => None,
+    };
+    let seconds = conditions.duration_ns.map(ns_to_s).filter(|&s| s > 0.0);
+    Seen {
+        canary: canary.into_iter().flatten().collect(),
+        steal_share: conditions.steal_share,
+        other_cpu_cores: conditions.other_cpu_s.zip(seconds).map(|(cpu_s, s)| cpu_s / s),
+        involuntary_switches_per_s: window.and_then(|w| switches(w, record.threads)),
+        swapped_pages: swapped.map(|(read, written)| read + written),
+        major_faults: window.and_then(|w| w.major_faults),
+        throttle_events: conditions.throttled,
+    }
+}
+
+/// Per second and thread.
+fn switches(window: &CpuSpan, threads: u32) -> Option<f64> {
+    let wall_s = window.wall_s.filter(|&s| s > 0.0)?;
+    Some(window.involuntary_switches? as f64 / wall_s / f64::from(threads.max(1)))
+}

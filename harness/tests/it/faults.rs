@@ -1,0 +1,139 @@
+//! Faults of a framework, of the disk and of the harness's own end, and what is left after each.
+
+use crate::support::{Place, failures, measured, wait_until};
+use harness::sample::FailureKind;
+use rustix::process::Signal;
+use std::path::Path;
+
+#[test]
+fn frameworks_that_stop_or_talk_too_much_are_rows() {
+    use FailureKind::*;
+    let cases = [
+        (
+            "tears",
+            "half_line: true",
+            Crashed,
+            "exit code 70 before the end of a line, where `sample` was due",
+        ),
+        ("stalls", "hang_midway: true", TimedOut, "no end within 5 s, waiting for `sample`"),
+        ("is-killed", "killed: true", Crashed, "signal 9 (SIGKILL: out of memory, or killed by hand)"),
+        ("floods", "stdout_mb: 100", Garbage, "more characters"),
+    ];
+    let mut scripts: Vec<(&str, &str)> = cases.iter().map(|(label, script, ..)| (*label, *script)).collect();
+    scripts.push(("chatters", "stderr_mb: 100"));
+    scripts.push(("leaves", "leave_children: true"));
+    let place = Place::new(&scripts, 1);
+    // A flood takes a while where the machine is busy; only what hangs may come to the limit.
+    place.edit_scenario("launch_timeout_s: 2", "launch_timeout_s: 5");
+    let running = place.start(&[]);
+    let mut peak_bytes = 0;
+    let code = running.wait_watching(|pid| peak_bytes = peak_bytes.max(rss_peak_bytes(pid)));
+    assert_eq!(code, Some(3), "{}", place.stderr());
+    let bundle = place.bundle();
+    for (label, _, kind, message) in cases {
+        let seen = failures(&bundle, label);
+        assert!(seen.len() == 1 && seen[0].0 == kind && seen[0].1.contains(message), "{label}: {seen:?}");
+    }
+    assert_eq!(measured(&bundle, "chatters").len(), 1);
+    assert_eq!(place.processes(), [""; 0]);
+    let log = std::fs::metadata(bundle.dir.join("logs/b00-chatters-chat-t1.log")).expect("kept");
+    assert!(log.len() < 5_000_000, "{log:?}");
+    assert!(peak_bytes < 250_000_000, "the harness took {peak_bytes} bytes");
+}
+
+/// High-water mark of a process; 0 where the system does not tell.
+fn rss_peak_bytes(pid: u32) -> u64 {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let mark = text.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB"));
+    mark.and_then(|kb| kb.trim().parse::<u64>().ok()).map_or(0, |kb| kb * 1024)
+}
+
+/// What a run that could not record a launch must have done: said so, kept what was there, and be resumable.
+fn check_full_disk(place: &Place, stderr: &str, make_room: impl FnOnce()) {
+    let dir = place.bundle_dir();
+    let samples = dir.join("samples.jsonl");
+    assert!(stderr.contains("samples.jsonl"), "{stderr}");
+    assert!(stderr.contains("Make room on the disk, then go on with: harness run"), "{stderr}");
+    assert!(stderr.contains(&format!("--resume {}", dir.display())), "{stderr}");
+    let whole = |path: &Path| {
+        let text = std::fs::read_to_string(path).expect("readable");
+        text[..text.rfind('\n').map_or(0, |end| end + 1)].to_owned()
+    };
+    let before = whole(&samples);
+    assert!(before.lines().count() >= 1, "some launches were recorded");
+    assert_eq!(place.processes(), [""; 0], "no orphan");
+    make_room();
+    place.run(&["--resume", &dir.display().to_string()]).code(0);
+    assert!(whole(&samples).starts_with(&before), "what was recorded is untouched");
+    let bundle = place.bundle();
+    assert_eq!(bundle.records.len(), bundle.manifest.plan.launches.len());
+}
+
+#[test]
+fn a_file_that_may_not_grow_stops_the_run_and_loses_nothing() {
+    let place = Place::new(&[("other", "seed: 2")], 12);
+    place.run(&["--dry-run"]).code(0); // makes the model, which is larger than the limit
+    // As a full disk, but for the error's number: writes beyond the limit fail once the signal is ignored.
+    let limited = place.run_shell("trap '' XFSZ; ulimit -f 40; exec \"$@\"").code(1);
+    let stderr = String::from_utf8_lossy(&limited.get_output().stderr).into_owned();
+    check_full_disk(&place, &stderr, || ());
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_full_disk_stops_the_run_and_loses_nothing() {
+    let place = Place::new(&[("other", "seed: 2")], 12);
+    let runs = place.runs_dir();
+    std::fs::create_dir_all(&runs).expect("created");
+    let mount = |options: &str| {
+        let mut command = std::process::Command::new("mount");
+        command.args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(&runs);
+        command.output().is_ok_and(|output| output.status.success())
+    };
+    if !mount("size=64k") {
+        eprintln!("SKIPPED: a small file system cannot be mounted here; that takes root");
+        return;
+    }
+    let _unmount = Unmount(runs.clone());
+    let limited = place.run(&[]).code(1);
+    let stderr = String::from_utf8_lossy(&limited.get_output().stderr).into_owned();
+    assert!(stderr.contains("No space left on device"), "{stderr}");
+    check_full_disk(&place, &stderr, || assert!(mount("remount,size=16m"), "remounted"));
+}
+
+/// Unmounts at the end of a test, however it ends.
+#[cfg(target_os = "linux")]
+struct Unmount(std::path::PathBuf);
+
+#[cfg(target_os = "linux")]
+impl Drop for Unmount {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn what_a_killed_harness_left_behind_is_ended_by_the_next() {
+    let place = Place::new(&[("leaves", "leave_children: true\nsleep_ms: 1500")], 1);
+    let marker = place.runs_dir().display().to_string();
+    let running = place.start_with(&[], &[("HARNESS_TEST_PLACE", &marker)]);
+    let left = || {
+        let processes = std::fs::read_dir("/proc").expect("readable").flatten();
+        let is_ours = |path: &Path| {
+            let has = |name: &str, wanted: &str| {
+                std::fs::read(path.join(name))
+                    .is_ok_and(|text| String::from_utf8_lossy(&text).contains(wanted))
+            };
+            has("environ", &marker) && has("cmdline", "sleep")
+        };
+        processes.filter(|process| is_ours(&process.path())).count()
+    };
+    wait_until("the processes that are left behind", || left() == 2);
+    running.signal(Signal::KILL);
+    running.wait();
+    assert_eq!(left(), 2, "the kernel ends the framework alone");
+    let dir = place.bundle_dir().display().to_string();
+    place.run(&["--resume", &dir]).code(0);
+    assert_eq!(left(), 0);
+}
