@@ -8,7 +8,7 @@
 mod dialect;
 mod wire;
 
-use super::logits::largest;
+use super::logits::largest_log_probabilities;
 use super::serve::{Backend, JOB, RunnerError};
 use crate::protocol::{Event, Job};
 use dialect::{Chunk, Completion, End, Timings};
@@ -41,6 +41,7 @@ struct Slot<'a, B> {
     /// KV positions.
     n_context: u32,
     build_info: String,
+    model_path: String,
     /// What the cache holds after a request for probabilities.
     held: Vec<u32>,
 }
@@ -54,7 +55,8 @@ impl<'a, B: Backend> Slot<'a, B> {
             }
             _ => String::new(),
         };
-        Ok(Slot { backend, n_context: job.context, build_info, held: vec![] })
+        let model_path = job.model.path.clone();
+        Ok(Slot { backend, n_context: job.context, build_info, model_path, held: vec![] })
     }
 
     /// Answers one connection after the other. What goes wrong with one ends that one alone.
@@ -111,8 +113,13 @@ impl<'a, B: Backend> Slot<'a, B> {
 
     fn props(&self) -> String {
         let settings = json!({ "n_ctx": self.n_context });
-        let build = &self.build_info;
-        json!({ "build_info": build, "total_slots": 1, "default_generation_settings": settings }).to_string()
+        json!({
+            "build_info": self.build_info,
+            "model_path": self.model_path,
+            "total_slots": 1,
+            "default_generation_settings": settings,
+        })
+        .to_string()
     }
 
     /// Nothing of an answer is sent before its first token is there, so that a prompt can still be refused.
@@ -181,8 +188,8 @@ impl<'a, B: Backend> Slot<'a, B> {
             predicted_n: 1,
             predicted_ms: 0.0,
         };
-        let logits = largest(self.backend.logits(), usize::MAX);
-        let end = End::with_probabilities(&logits, asked.n_probs as usize, timings);
+        let top = largest_log_probabilities(self.backend.logits(), asked.n_probs as usize);
+        let end = End::with_probabilities(&top, timings);
         connection.respond(200, &dialect::text(&end)).map(Ok)
     }
 }

@@ -20,6 +20,8 @@ fn the_launcher_drives_the_engine_behind_http_as_it_drives_llama_server() {
     };
     assert_eq!(ids(http), ids(plain));
     assert_eq!(http.verify_token_ids, plain.verify_token_ids);
+    assert!(http.forced.is_some(), "distributions along the forced text");
+    assert_eq!(http.forced, plain.forced);
     assert_eq!(http.version, plain.version);
     assert_eq!(http.reported.len(), 2, "prefill and decode by the server's clock");
     assert!(http.cold.is_some() && http.load_ns.is_some());

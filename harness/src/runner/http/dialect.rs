@@ -134,18 +134,10 @@ impl<'a> End<'a> {
         }
     }
 
-    /// One token that could follow, as the `n` likeliest in its place; from ids with their logits, largest first and
-    /// all of the vocabulary.
-    pub(super) fn with_probabilities(logits: &[(u32, f32)], n: usize, timings: Timings) -> End<'a> {
-        let most = logits.first().map_or(0.0, |&(_, logit)| f64::from(logit));
-        let ln_sum = logits.iter().map(|&(_, logit)| (f64::from(logit) - most).exp()).sum::<f64>().ln();
-        let told = |&(id, logit): &(u32, f32)| Probability {
-            id,
-            token: "",
-            bytes: [],
-            logprob: f64::from(logit) - most - ln_sum,
-        };
-        let top_logprobs = logits.iter().take(n).map(told).collect();
+    /// One token that could follow, as the likeliest ids in its place with their log-probabilities.
+    pub(super) fn with_probabilities(top: &[(u32, f32)], timings: Timings) -> End<'a> {
+        let told = |&(id, logprob): &(u32, f32)| Probability { id, token: "", bytes: [], logprob };
+        let top_logprobs = top.iter().map(told).collect();
         End { completion_probabilities: vec![Probabilities { top_logprobs }], ..End::new(&[], timings) }
     }
 }
@@ -162,7 +154,7 @@ struct Probability {
     token: &'static str,
     bytes: [u8; 0],
     /// Natural, over the whole vocabulary.
-    logprob: f64,
+    logprob: f32,
 }
 
 /// The server's own figures.

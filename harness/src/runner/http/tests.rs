@@ -21,10 +21,6 @@ struct Counter {
     gate: Option<Receiver<()>>,
 }
 
-/// Token 7 three times as likely as 2 and 3; no other is possible.
-const NEVER: f32 = f32::NEG_INFINITY;
-const LOGITS: [f32; 8] = [NEVER, NEVER, 0.0, 0.0, NEVER, NEVER, NEVER, 1.098_612_3];
-
 impl Backend for Counter {
     fn hello(&self) -> Event {
         Event::Hello {
@@ -59,7 +55,8 @@ impl Backend for Counter {
     }
 
     fn logits(&self) -> &[f32] {
-        &LOGITS
+        // Natural logarithms of 1, 3 and 1.
+        &[0.0, 1.098_612_3, 0.0]
     }
 }
 
@@ -74,7 +71,7 @@ fn job(model: &str) -> Job {
         threads: 1,
         kv_type: "f16".into(),
         batch: 512,
-        verify: Some(Verify { prompt: vec![9, 8, 7], n_tokens: 8, forced: vec![], top_k: 0 }),
+        verify: Some(Verify { prompt: vec![9, 8, 7], n_tokens: 8, top_k: 0, forced: vec![] }),
     }
 }
 
@@ -199,7 +196,7 @@ fn the_engines_ids_are_those_of_its_runner() {
     // Along the greedy continuation the likeliest token is the next one, from the cache and without it.
     let mut text = job.prompts[1].clone();
     for &next in &wanted[1] {
-        assert_eq!(likeliest(port, &likeliest_body(&text, 3, true)).0[0].0, u64::from(next));
+        assert_eq!(likeliest(port, &likeliest_body(&text, 3, true)).0[0].0, next);
         text.push(next);
     }
     let (status, body) = post(port, &LlamaServer.request_body(&[4_000_000], 2, true));
@@ -272,32 +269,30 @@ fn requests_for_other_work_are_refused_with_the_reason() {
     assert_eq!(post(port, &limit).0, 200, "the last token needs no position");
 }
 
-/// A request for the `n_probs` likeliest tokens after `prompt`.
+/// A request for the `n_probs` likeliest tokens after `prompt`, as the launcher makes it.
 fn likeliest_body(prompt: &[u32], n_probs: u32, cache_prompt: bool) -> String {
-    json!({
-        "prompt": prompt, "n_predict": 1, "temperature": 0, "samplers": ["top_k"], "top_k": 1, "ignore_eos": true,
-        "cache_prompt": cache_prompt, "stream": false, "n_probs": n_probs, "post_sampling_probs": false,
-    })
-    .to_string()
+    let body = LlamaServer.distribution_body(prompt, n_probs).expect("it can");
+    body.replace("\"cache_prompt\":true", &format!("\"cache_prompt\":{cache_prompt}"))
 }
 
 /// The answer's likeliest tokens with their log-probabilities, and how many of the prompt came from the cache.
-fn likeliest(port: u16, body: &str) -> (Vec<(u64, f64)>, u64) {
+fn likeliest(port: u16, body: &str) -> (Vec<(u32, f32)>, u64) {
     let (status, body) = post(port, body);
     assert_eq!(status, 200, "{body}");
     let answer: serde_json::Value = serde_json::from_str(&body).expect("JSON");
-    let top = answer["completion_probabilities"][0]["top_logprobs"].as_array().expect("told");
-    let pair =
-        |t: &serde_json::Value| (t["id"].as_u64().expect("an id"), t["logprob"].as_f64().expect("told"));
-    (top.iter().map(pair).collect(), answer["timings"]["cache_n"].as_u64().expect("told"))
+    let top = LlamaServer.parse_distribution(&body).expect("as the dialect says").expect("told");
+    (top, answer["timings"]["cache_n"].as_u64().expect("told"))
 }
 
 #[test]
 fn the_likeliest_tokens_are_told_and_the_cache_is_used_for_them_alone() {
     let port = start_counter();
     let (top, _) = likeliest(port, &likeliest_body(&[1, 2], 2, true));
-    assert_eq!(top.iter().map(|t| t.0).collect::<Vec<_>>(), [7, 2]);
-    assert!((top[0].1.exp() - 0.6).abs() < 1e-6 && (top[1].1.exp() - 0.2).abs() < 1e-6, "{top:?}");
+    assert_eq!(top.iter().map(|t| t.0).collect::<Vec<_>>(), [1, 0]);
+    assert!(
+        (f64::from(top[0].1).exp() - 0.6).abs() < 1e-6 && (f64::from(top[1].1).exp() - 0.2).abs() < 1e-6,
+        "{top:?}"
+    );
     let n_cached = |prompt: &[u32], may: bool| likeliest(port, &likeliest_body(prompt, 2, may)).1;
     assert_eq!(n_cached(&[1, 2, 3], true), 2);
     assert_eq!(n_cached(&[1, 2, 3], true), 0, "nothing new to process");
