@@ -24,6 +24,7 @@ pub mod runner;
 pub mod stats;
 pub mod verdict;
 pub mod summary;
+pub mod comparison;
 pub mod chart;
 pub mod report;
 pub mod audit;

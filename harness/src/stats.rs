@@ -5,10 +5,12 @@ mod bootstrap;
 mod normal;
 mod outlier;
 mod paired;
+mod two_sample;
 
 pub use bootstrap::{CONFIDENCE, RESAMPLES, bca_mean, percentile_median};
 pub use outlier::{Outlier, tukey_outliers};
 pub use paired::{EXACT_FLIPS_MAX, Ratio, SIGNIFICANCE, holm, paired_ratio, sign_flip_p};
+pub use two_sample::{IndependentRatio, independent_ratio};
 
 /// A closed interval.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -225,7 +225,7 @@ pub struct Failure {
 }
 
 /// Id under which the scripted framework stands in frameworks.yaml.
-const SIMULATED_ID: &str = "fake";
+pub(crate) const SIMULATED_ID: &str = "fake";
 
 /// Summarizes a run.
 pub fn summarize(manifest: &Manifest, records: &[LaunchRecord]) -> Summary {

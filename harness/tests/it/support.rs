@@ -47,6 +47,10 @@ impl Place {
         std::fs::write(self.dir.path().join(name), text).expect("written");
     }
 
+    pub(crate) fn read(&self, name: &str) -> String {
+        std::fs::read_to_string(self.dir.path().join(name)).expect("there")
+    }
+
     fn arguments(&self, more: &[&str]) -> Vec<String> {
         let scenario = self.dir.path().join("it.yaml").display().to_string();
         let out = self.dir.path().join("runs").display().to_string();
