@@ -43,6 +43,25 @@ pub struct Comparison {
     pub across_machines: bool,
     /// Every (framework, workload, threads, metric) of both, in the order of B.
     pub lines: Vec<Line>,
+    /// Cells that were measured in one of the two only, with the reason why not in the other.
+    pub only_in_one: Vec<OnlyInOne>,
+}
+
+/// A cell that was measured in one of the two bundles only.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct OnlyInOne {
+    /// Row label.
+    pub framework: String,
+    /// Workload name.
+    pub workload: String,
+    /// Threads.
+    pub threads: u32,
+    /// Whether the row is the subject of B.
+    pub is_subject: bool,
+    /// `A` or `B`: where it was not measured.
+    pub missing_in: &'static str,
+    /// Why.
+    pub reason: String,
 }
 
 /// Something that is not the same in both bundles and need not be.
@@ -134,11 +153,28 @@ impl Comparison {
         self.lines.iter().filter(|line| line.is_regression)
     }
 
-    /// Whether any line of the subject was judged at all, so that a regression would have been seen.
-    pub fn judges_subject(&self) -> bool {
-        let is_judged = |line: &Line| !matches!(line.verdict, None | Some("invalid" | "unresolved"));
-        let subject: Vec<&Line> = self.lines.iter().filter(|line| line.is_subject).collect();
-        subject.iter().any(|line| is_judged(line) || line.relative.is_some_and(enough))
+    /// Why a regression of the subject could have gone unseen, if so.
+    pub fn blind_spot(&self) -> Option<String> {
+        let lost = self.only_in_one.iter().find(|cell| cell.is_subject && cell.missing_in == "B");
+        if let Some(OnlyInOne { framework, workload, threads, reason, .. }) = lost {
+            return Some(format!(
+                "{framework} was not measured in B ({workload}, {threads} threads): {reason}"
+            ));
+        }
+        let subject = || self.lines.iter().filter(|line| line.is_subject);
+        if let Some(line) = subject().find(|line| line.verdict == Some(Verdict::Invalid.word())) {
+            let reason = line.reason.clone().unwrap_or_default();
+            return Some(format!(
+                "{} ({}, {} threads): {reason}",
+                line.framework, line.workload, line.threads
+            ));
+        }
+        let is_judged = |line: &Line| line.verdict.is_some() && line.relative.is_some_and(enough);
+        (!subject().any(is_judged)).then(|| {
+            let reason = subject().find_map(|line| line.reason.clone());
+            let none = || "it is the baseline, or was measured in neither".to_owned();
+            format!("no figure of the subject could be judged: {}", reason.unwrap_or_else(none))
+        })
     }
 }
 
@@ -167,6 +203,7 @@ pub fn compare(a: Side, b: Side, across_machines: bool) -> Result<Comparison, Ve
         margin: sum_b.margin,
         across_machines: is_other_machine,
         lines: pair.lines(),
+        only_in_one: pair.only_in_one(),
         common_baseline: pair.baseline.ok().map(str::to_owned),
     })
 }
@@ -188,22 +225,47 @@ struct Cell<'a> {
 
 impl Pair<'_> {
     fn lines(&self) -> Vec<Line> {
-        let mut lines = Vec::new();
+        let line = |(label, workload, in_a, in_b): (&str, &str, Cell, Cell)| {
+            let metrics = Metric::ALL.into_iter();
+            metrics.filter_map(|m| self.line(m, label, workload, &in_a, &in_b)).collect::<Vec<_>>()
+        };
+        self.cells().into_iter().flat_map(line).collect()
+    }
+
+    fn only_in_one(&self) -> Vec<OnlyInOne> {
+        let mut missing = Vec::new();
+        for (label, workload, in_a, in_b) in self.cells() {
+            let (missing_in, reason) = match (&in_a.own.failure, &in_b.own.failure) {
+                (Some(reason), None) => ("A", reason),
+                (None, Some(reason)) => ("B", reason),
+                _ => continue,
+            };
+            missing.push(OnlyInOne {
+                framework: label.to_owned(),
+                workload: workload.to_owned(),
+                threads: in_b.own.threads,
+                is_subject: self.b.subject().is_some_and(|row| row.label == label),
+                missing_in,
+                reason: reason.clone(),
+            });
+        }
+        missing
+    }
+
+    /// Label and workload of every cell that both have, with the cell in A and in B, in the order of B.
+    fn cells(&self) -> Vec<(&str, &str, Cell<'_>, Cell<'_>)> {
+        let mut cells = Vec::new();
         for workload in &self.b.workloads {
-            let name = &workload.workload.name;
-            let Some(other) = self.a.workloads.iter().find(|w| w.workload.name == *name) else { continue };
+            let name = workload.workload.name.as_str();
+            let Some(other) = self.a.workloads.iter().find(|w| w.workload.name == name) else { continue };
             for cell in &workload.cells {
-                let label = &self.b.rows[cell.row].label;
-                let (Some(in_a), Some(in_b)) = (
-                    self.cell(self.a, other, label, cell.threads),
-                    self.cell(self.b, workload, label, cell.threads),
-                ) else {
-                    continue;
-                };
-                lines.extend(Metric::ALL.into_iter().filter_map(|m| self.line(m, label, name, &in_a, &in_b)));
+                let label = self.b.rows[cell.row].label.as_str();
+                let in_a = self.cell(self.a, other, label, cell.threads);
+                let in_b = self.cell(self.b, workload, label, cell.threads);
+                cells.extend(in_a.zip(in_b).map(|(in_a, in_b)| (label, name, in_a, in_b)));
             }
         }
-        lines
+        cells
     }
 
     fn cell<'s>(

@@ -61,10 +61,8 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     if comparison.regressions().next().is_some() {
         return Ok(ExitCode::from(EXIT_REGRESSION));
     }
-    if !comparison.judges_subject() {
-        eprintln!(
-            "error: no figure of the subject could be judged, so a regression would not have been seen"
-        );
+    if let Some(reason) = comparison.blind_spot() {
+        eprintln!("error: a regression could have gone unseen: {reason}");
         return Ok(ExitCode::from(EXIT_NOT_COMPARABLE));
     }
     Ok(ExitCode::SUCCESS)

@@ -1,6 +1,6 @@
 //! The comparison in Markdown.
 
-use super::{Comparison, Difference, Figure, Line, Quotient};
+use super::{Comparison, Difference, Figure, Line, OnlyInOne, Quotient};
 use crate::sample::Metric;
 use crate::units::{fixed, show, show_mb, show_ms};
 use std::fmt::Write;
@@ -22,6 +22,16 @@ pub fn markdown(comparison: &Comparison) -> String {
         text.push_str("\nNothing was measured in both.\n");
     }
     write_reasons(&mut text, comparison);
+    if !comparison.only_in_one.is_empty() {
+        text.push_str("\nNot measured in both:\n\n");
+    }
+    for OnlyInOne { framework, workload, threads, missing_in, reason, .. } in &comparison.only_in_one {
+        let (framework, workload) = (plain(framework), plain(workload));
+        text.push_str(&format!(
+            "- {framework}, {workload}, threads: {threads}: not in {missing_in}: {}\n",
+            plain(reason)
+        ));
+    }
     text
 }
 

@@ -64,7 +64,7 @@ fn a_bundle_is_equivalent_to_itself() {
     assert_eq!(candle.verdict, Some("invalid"), "a gate failed");
     assert!(c.lines.iter().all(|l| l.framework != "ollama"));
     assert_eq!(c.regressions().count(), 0);
-    assert!(c.judges_subject());
+    assert_eq!(c.blind_spot(), None);
 }
 
 #[test]
@@ -116,7 +116,7 @@ fn without_a_common_baseline_nothing_is_told() {
     assert_eq!((c.common_baseline.as_deref(), decode.verdict), (None, Some("unresolved")));
     assert!(decode.reason.as_ref().unwrap().contains("is another program in B"), "{decode:?}");
     assert!(decode.ratio.is_some() && decode.relative.is_none());
-    assert!(!c.judges_subject());
+    assert!(c.blind_spot().unwrap().contains("is another program in B"), "{:?}", c.blind_spot());
 }
 
 #[test]
@@ -126,7 +126,37 @@ fn five_blocks_never_rank() {
     let decode = line(&c, "engine", 1, "decode_tok_s");
     assert_eq!(decode.verdict, Some("unresolved"));
     assert_eq!(decode.reason.as_deref(), Some("6 blocks in A and 5 in B; fewer than 6 cannot rank"));
-    assert!(!c.judges_subject());
+    assert_eq!(
+        c.blind_spot().unwrap(),
+        "no figure of the subject could be judged: 6 blocks in A and 5 in B; fewer than 6 cannot rank"
+    );
+}
+
+#[test]
+fn a_subject_that_fails_in_b_does_not_pass_unseen() {
+    let (a, mut b) = (run(1.0, 1.0), run(1.0, 1.0));
+    let crash = |planned| testing::failed(planned, crate::sample::FailureKind::Crashed, "exit code 1");
+    let is_subject = |r: &LaunchRecord| r.framework == "engine";
+    for record in b.1.iter_mut().filter(|r| is_subject(r)) {
+        let planned = b.0.plan.launches.iter().find(|l| l.launch_id == record.launch_id).unwrap();
+        *record = crash(planned);
+    }
+    let c = compared(&a, &b);
+    assert!(c.lines.iter().all(|l| l.framework != "engine"));
+    let said = c.blind_spot().unwrap();
+    assert!(
+        said.starts_with("engine was not measured in B (chat, 1 threads): ") && said.ends_with("exit code 1")
+    );
+    assert!(markdown(&c).contains("- engine, chat, threads: 1: not in B: "), "{}", markdown(&c));
+
+    let mut b = run(1.0, 1.0);
+    for record in b.1.iter_mut().filter(|r| is_subject(r)) {
+        if let Outcome::Measured(m) = &mut record.outcome {
+            m.gates[0].passed = false;
+        }
+    }
+    let said = compared(&a, &b).blind_spot().unwrap();
+    assert!(said.starts_with("engine (chat, 1 threads): B: gate nothing_cached failed in 6 of 6"), "{said}");
 }
 
 #[test]

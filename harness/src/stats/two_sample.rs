@@ -19,8 +19,8 @@ pub struct IndependentRatio {
 
 /// The ratio second / first of geometric means; `None` for an empty sample or values that are not positive.
 ///
-/// The interval resamples each sample by itself. It is bias-corrected and accelerated; the acceleration is that of
-/// several samples (Efron and Tibshirani 1993, 14.3 and problem 22.5: jackknife influences scaled by sample sizes).
+/// The interval resamples each sample by itself. It is bias-corrected and accelerated (Efron 1987); for two samples the
+/// influences of the values of both count, each over the size of its own sample.
 pub fn independent_ratio(a: &[f64], b: &[f64], seed: u64) -> Option<IndependentRatio> {
     let positive = |v: &f64| *v > 0.0 && v.is_finite();
     if a.is_empty() || b.is_empty() || !a.iter().chain(b).all(positive) {
