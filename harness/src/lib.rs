@@ -27,6 +27,7 @@ pub mod stats;
 pub mod verdict;
 pub mod withdrawal;
 pub mod summary;
+pub mod comparison;
 pub mod chart;
 pub mod report;
 pub mod audit;

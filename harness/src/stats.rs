@@ -10,6 +10,7 @@ mod outlier;
 mod paired;
 mod student;
 mod trend;
+mod two_sample;
 
 pub use adaptive::{LOOKS, Schedule, blocks_wanted, relative_width};
 pub use bootstrap::{CONFIDENCE, RESAMPLES, bca_mean, percentile_median};
@@ -17,6 +18,7 @@ pub use outlier::{Fences, Outlier, TukeyClass, tukey_outliers};
 pub use paired::{EXACT_FLIPS_MAX, Ratio, SIGNIFICANCE, holm, log_ratio_interval, paired_ratio, sign_flip_p};
 pub use student::student_mean;
 pub use trend::{EXACT_TREND_MAX, Trend, trend};
+pub use two_sample::{IndependentRatio, independent_ratio};
 
 /// A closed interval.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -1,7 +1,7 @@
 //! Verdicts: what a ratio with its interval allows one to say, and why it may allow nothing.
 
 use crate::sample::Metric;
-use crate::stats::Ratio;
+use crate::stats::{Interval, Ratio};
 
 /// Fewer blocks cannot rank: at five, the smallest two-sided sign-flip p is 0.0625.
 pub const BLOCKS_TO_RANK: usize = 6;
@@ -63,13 +63,9 @@ impl Judgement {
         Judgement { verdict: Verdict::Invalid, reason: Some(reason.into()) }
     }
 
-    /// Nothing is said, because of `reason`.
-    pub fn withdrawn(reason: String) -> Self {
-        Self::unresolved(reason)
-    }
-
-    fn unresolved(reason: String) -> Self {
-        Judgement { verdict: Verdict::Unresolved, reason: Some(reason) }
+    /// Nothing can be told, because of `reason`.
+    pub fn unresolved(reason: impl Into<String>) -> Self {
+        Judgement { verdict: Verdict::Unresolved, reason: Some(reason.into()) }
     }
 }
 
@@ -87,6 +83,11 @@ pub fn judge(metric: Metric, ratio: &Ratio, margin: f64) -> Judgement {
     let Some(interval) = ratio.interval else {
         return Judgement::unresolved("no interval".to_owned());
     };
+    judge_interval(metric, interval, margin)
+}
+
+/// The verdict of an interval of enough samples; see [`judge`].
+pub fn judge_interval(metric: Metric, interval: Interval, margin: f64) -> Judgement {
     let (above, below) = (1.0 + margin, 1.0 / (1.0 + margin));
     let (larger, smaller) = match metric.higher_is_better() {
         true => (Verdict::Faster, Verdict::Slower),
@@ -107,7 +108,6 @@ pub fn judge(metric: Metric, ratio: &Ratio, margin: f64) -> Judgement {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stats::Interval;
 
     fn check(metric: Metric, n: usize, (lo, hi): (f64, f64), expected: Verdict) {
         let ratio = Ratio { value: (lo * hi).sqrt(), interval: Some(Interval { lo, hi }), n, p: 0.03125 };

@@ -1,6 +1,7 @@
 //! The commands: one file each, one line each in [`Command`].
 
 pub mod child;
+pub mod compare;
 pub mod doctor;
 pub mod models;
 pub mod report;
@@ -26,6 +27,8 @@ pub enum Command {
     Report(report::Args),
     /// Compute again whatever in bundles can be, and name every difference.
     Verify(verify::Args),
+    /// Compare a bundle with an earlier one.
+    Compare(compare::Args),
     /// Print the JSON Schema of scenarios.
     Schema,
     /// Speak the runner protocol
@@ -47,6 +50,7 @@ pub fn run(command: Command) -> Result<ExitCode> {
         Command::Models(action) => models::run(action, &Registry::embedded()?.ids()),
         Command::Report(args) => report::run(args),
         Command::Verify(args) => verify::run(&args),
+        Command::Compare(args) => compare::run(&args),
         Command::Schema => schema::run(),
         Command::Runner(which) => runner::run(&which),
         Command::LaunchChild(args) => child::run(&args),

@@ -15,7 +15,7 @@ struct Judge {
 impl Judge {
     fn judge(&self, metric: Metric, ratio: &Ratio) -> Judgement {
         match &self.noise {
-            Some(noise) => Judgement::withdrawn(noise.clone()),
+            Some(noise) => Judgement::unresolved(noise.clone()),
             None => judge(metric, ratio, self.margin),
         }
     }

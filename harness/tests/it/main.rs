@@ -1,6 +1,8 @@
 //! Tests of the program as a whole, and of the source tree.
 
 #[cfg(unix)]
+mod compare;
+#[cfg(unix)]
 mod faults;
 #[cfg(unix)]
 mod http;

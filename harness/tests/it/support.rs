@@ -47,6 +47,10 @@ impl Place {
         std::fs::write(self.dir.path().join(name), text).expect("written");
     }
 
+    pub(crate) fn read(&self, name: &str) -> String {
+        std::fs::read_to_string(self.dir.path().join(name)).expect("there")
+    }
+
     /// Replaces a piece of the scenario.
     pub(crate) fn edit_scenario(&self, old: &str, new: &str) {
         let path = self.dir.path().join("it.yaml");
