@@ -131,7 +131,7 @@ impl Gauge {
         loop {
             let began = Instant::now();
             if began >= next_walk {
-                self.tree.walk(&mut self.ledger);
+                self.walk();
                 let ended = Instant::now();
                 next_walk = ended + WALK.max((ended - began) * PAUSE_FACTOR);
             }
@@ -168,8 +168,18 @@ impl Gauge {
         }
     }
 
-    fn moment(&mut self) -> Moment {
+    /// Before `ready` the latest processors count alone: at first the process is `harness launch-child`, which has yet
+    /// to choose its own. From then on all that any thread ever had count.
+    fn walk(&mut self) {
+        let before = std::mem::take(&mut self.ledger.cpus);
         self.tree.walk(&mut self.ledger);
+        if self.ready.is_some() || self.ledger.cpus.is_empty() {
+            self.ledger.cpus.extend(before);
+        }
+    }
+
+    fn moment(&mut self) -> Moment {
+        self.walk();
         Moment { at: Instant::now(), harness: own_cpu_time(), ledger: self.ledger.clone() }
     }
 

@@ -18,7 +18,8 @@ pub struct CpuUse {
     /// The timed window alone: from `ready` to the last request's answer. Loading, which often has threads of its
     /// own, and verification are outside. `None` for programs that do not tell when they are ready.
     pub window: Option<CpuSpan>,
-    /// The processors on which any of the threads was allowed to run, as the kernel writes it: `0-3,8`.
+    /// The processors on which any of the threads was allowed to run since it was ready, as the kernel writes it:
+    /// `0-3,8`.
     pub cpus_allowed: Option<String>,
 }
 

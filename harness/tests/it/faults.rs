@@ -1,8 +1,7 @@
 //! Faults of a framework, of the disk and of the harness's own end, and what is left after each.
 
-use crate::support::{Place, failures, measured, wait_until};
+use crate::support::{Place, failures, measured};
 use harness::sample::FailureKind;
-use rustix::process::Signal;
 use std::path::Path;
 
 #[test]
@@ -15,7 +14,7 @@ fn frameworks_that_stop_or_talk_too_much_are_rows() {
             Crashed,
             "exit code 70 before the end of a line, where `sample` was due",
         ),
-        ("stalls", "hang_midway: true", TimedOut, "no end within 5 s, waiting for `sample`"),
+        ("stalls", "hang_midway: true", TimedOut, "no end within 10 s, waiting for `sample`"),
         ("is-killed", "killed: true", Crashed, "signal 9 (SIGKILL: out of memory, or killed by hand)"),
         ("floods", "stdout_mb: 100", Garbage, "more characters"),
     ];
@@ -24,7 +23,7 @@ fn frameworks_that_stop_or_talk_too_much_are_rows() {
     scripts.push(("leaves", "leave_children: true"));
     let place = Place::new(&scripts, 1);
     // A flood takes a while where the machine is busy; only what hangs may come to the limit.
-    place.edit_scenario("launch_timeout_s: 2", "launch_timeout_s: 5");
+    place.edit_scenario("launch_timeout_s: 2", "launch_timeout_s: 10");
     let running = place.start(&[]);
     let mut peak_bytes = 0;
     let code = running.wait_watching(|pid| peak_bytes = peak_bytes.max(rss_peak_bytes(pid)));
@@ -110,30 +109,4 @@ impl Drop for Unmount {
     fn drop(&mut self) {
         let _ = std::process::Command::new("umount").arg("-l").arg(&self.0).status();
     }
-}
-
-#[test]
-#[cfg(target_os = "linux")]
-fn what_a_killed_harness_left_behind_is_ended_by_the_next() {
-    let place = Place::new(&[("leaves", "leave_children: true\nsleep_ms: 1500")], 1);
-    let marker = place.runs_dir().display().to_string();
-    let running = place.start_with(&[], &[("HARNESS_TEST_PLACE", &marker)]);
-    let left = || {
-        let processes = std::fs::read_dir("/proc").expect("readable").flatten();
-        let is_ours = |path: &Path| {
-            let has = |name: &str, wanted: &str| {
-                std::fs::read(path.join(name))
-                    .is_ok_and(|text| String::from_utf8_lossy(&text).contains(wanted))
-            };
-            has("environ", &marker) && has("cmdline", "sleep")
-        };
-        processes.filter(|process| is_ours(&process.path())).count()
-    };
-    wait_until("the processes that are left behind", || left() == 2);
-    running.signal(Signal::KILL);
-    running.wait();
-    assert_eq!(left(), 2, "the kernel ends the framework alone");
-    let dir = place.bundle_dir().display().to_string();
-    place.run(&["--resume", &dir]).code(0);
-    assert_eq!(left(), 0);
 }

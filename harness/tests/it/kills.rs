@@ -5,6 +5,7 @@ use harness::bundle::Bundle;
 use harness::sample::{LaunchRecord, Measured, Outcome};
 use rustix::process::Signal;
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::Duration;
 
 const KILLS: u64 = 20;
@@ -88,4 +89,30 @@ fn twenty_kills_change_nothing() {
     assert_eq!(bundle.manifest.plan, undisturbed.manifest.plan);
     assert_eq!(by_id(&bundle), by_id(&undisturbed));
     assert_eq!(place.processes(), [""; 0]);
+}
+
+#[test]
+fn what_a_killed_harness_left_behind_is_ended_by_the_next() {
+    let place = Place::new(&[("leaves", "leave_children: true\nsleep_ms: 3000")], 1);
+    place.edit_scenario("launch_timeout_s: 2", "launch_timeout_s: 60");
+    let marker = place.runs_dir().display().to_string();
+    let running = place.start_with(&[], &[("HARNESS_TEST_PLACE", &marker)]);
+    let left = || {
+        let processes = std::fs::read_dir("/proc").expect("readable").flatten();
+        let is_ours = |path: &Path| {
+            let has = |name: &str, wanted: &str| {
+                std::fs::read(path.join(name))
+                    .is_ok_and(|text| String::from_utf8_lossy(&text).contains(wanted))
+            };
+            has("environ", &marker) && has("cmdline", "sleep")
+        };
+        processes.filter(|process| is_ours(&process.path())).count()
+    };
+    wait_until("the processes that are left behind", || left() == 2);
+    running.signal(Signal::KILL);
+    running.wait();
+    assert_eq!(left(), 2, "the kernel ends the framework alone");
+    let dir = place.bundle_dir().display().to_string();
+    place.run(&["--resume", &dir]).code(0);
+    assert_eq!(left(), 0);
 }

@@ -116,6 +116,7 @@ impl Place {
     }
 
     /// The first bundle that has its manifest: a run killed before that has begun nothing.
+    #[cfg(target_os = "linux")]
     pub(crate) fn started_bundle(&self) -> Option<PathBuf> {
         self.bundle_dirs().into_iter().find(|dir| dir.join("manifest.json").is_file())
     }

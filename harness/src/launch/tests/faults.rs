@@ -2,7 +2,6 @@
 
 use super::*;
 use std::net::{Ipv4Addr, TcpListener};
-use std::path::Path;
 
 #[test]
 fn frameworks_that_stop_halfway_are_told_by_where_they_stopped() {
@@ -45,7 +44,7 @@ fn much_on_stderr_blocks_nothing_and_is_cut() {
 
 /// A script that leaves a process behind in a session of its own, whose parent has ended, with our stderr.
 #[cfg(target_os = "linux")]
-fn leaving(file: &Path) -> String {
+fn leaving(file: &std::path::Path) -> String {
     let file = file.display();
     format!(
         "(setsid sh -c 'echo $$ > {file}; exec sleep 300' >/dev/null &); while ! [ -s {file} ]; do sleep 0.01; done"
