@@ -10,6 +10,7 @@ mod failures;
 mod flat;
 mod gates;
 mod roofline;
+mod trends;
 mod verification;
 
 pub use adaptive::blocks_due;
@@ -19,6 +20,7 @@ pub(crate) use failures::kind_words;
 pub use flat::to_csv;
 pub use gates::GateTally;
 pub use roofline::Roofline;
+pub use trends::{Drift, HarnessShare};
 pub use verification::Verification;
 
 use crate::bundle::{FrameworkRecord, Manifest};
@@ -27,6 +29,7 @@ use crate::sample::{FailureKind, LaunchRecord, Metric, Role};
 use crate::scenario::{SIMULATED_ID, Workload};
 use crate::stats::{Estimate, Outlier, Ratio};
 use crate::verdict::Judgement;
+use crate::withdrawal::Kind;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Everything that a report says of a run.
@@ -56,6 +59,12 @@ pub struct Summary {
     pub noise: Option<String>,
     /// What disturbed launches: their workload and thread count stand in no comparison in that block.
     pub disturbances: Vec<Disturbance>,
+    /// What no launch of this session tells, of what can disturb one.
+    pub unseen: Vec<Kind>,
+    /// Prefill and decode of every cell over its blocks.
+    pub drifts: Vec<Drift>,
+    /// What the harness itself took while rows were timed.
+    pub harness_shares: Vec<HarnessShare>,
 }
 
 /// The launches of one workload and thread count in one block, withdrawn from every comparison.
@@ -283,8 +292,13 @@ pub fn summarize(manifest: &Manifest, records: &[LaunchRecord]) -> Summary {
         control: Vec::new(),
         noise: None,
         disturbances: disturbed::disturbances(manifest, records),
+        unseen: disturbed::unseen(records),
+        drifts: Vec::new(),
+        harness_shares: Vec::new(),
     };
     roofline::add(&mut summary, manifest);
+    summary.drifts = trends::drifts(&summary);
+    summary.harness_shares = trends::harness_shares(&summary, records);
     summary.leave_out_disturbed();
     summary.control = control::control(&summary, records, manifest.seed);
     summary.noise = control::noise(&summary.control);

@@ -71,7 +71,10 @@ fn a_manifest_that_contradicts_itself_is_found() {
         &["manifest.json: plan.launches[0]: is not the plan that scenario and seed give: expected b00-"],
     );
     let launches = "is not the plan that scenario and seed give: expected 36 launches, found 42 launches";
-    check(|m, _| m.scenario.blocks = 5, &[&format!("manifest.json: plan.launches: {launches}")]);
+    check(
+        |m, _| (m.scenario.blocks, m.scenario.blocks_max) = (5, 5),
+        &[&format!("manifest.json: plan.launches: {launches}")],
+    );
 }
 
 #[test]

@@ -1,16 +1,20 @@
 //! The conversation with a server, played by a thread that answers with recorded texts.
 
+use super::talk;
 use crate::framework::llama_cpp::LlamaServer;
 use crate::framework::server::Wanted;
 use crate::framework::{Conversation, LaunchSpec, ServerTalk};
-use crate::launch::Launcher;
+use crate::launch::Limits;
+use crate::launch::child::{ChildProcess, Pipes};
+use crate::launch::lines::Log;
 use crate::protocol::{Verify, WeightsClass};
 use crate::redact::Redactor;
-use crate::sample::{Measured, Outcome};
+use crate::sample::Measured;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const STREAM: &str = include_str!("../../tests/golden/llama.cpp-b11434/completion-1-token.sse");
 const DISTRIBUTION: &str = include_str!("../../tests/golden/llama.cpp-b11434/distribution.json");
@@ -69,16 +73,10 @@ fn play(tells: bool) -> (u16, Arc<Mutex<Vec<String>>>) {
     (port, bodies)
 }
 
+/// The server is this test: the child only stands for its process, so the launcher, which would look for a free port, is left out.
 fn measured(port: u16) -> Measured {
     let dir = tempfile::tempdir().expect("temporary directory");
-    let launcher = Launcher {
-        shim: None,
-        logs_dir: dir.path().to_path_buf(),
-        timeout: Duration::from_secs(60),
-        interrupted: Arc::default(),
-        redactor: Redactor::default(),
-    };
-    let talk = ServerTalk {
+    let server = ServerTalk {
         api: &LlamaServer,
         port,
         requests: vec![((1..=12).collect(), 1)],
@@ -89,12 +87,14 @@ fn measured(port: u16) -> Measured {
         wanted: Wanted { model_path: "/m.gguf".into(), model_sha256: String::new(), context: 32, slots: 1 },
     };
     let argv = ["sleep", "120"].map(str::to_string).to_vec();
-    let conversation = Conversation::Server(talk);
+    let conversation = Conversation::Server(server.clone());
     let spec = LaunchSpec { argv, env: Default::default(), cpus: None, conversation };
-    match launcher.launch("b00-s", 2, &spec).expect("not interrupted").outcome {
-        Outcome::Measured(measured) => *measured,
-        Outcome::Failed { message, .. } => panic!("{message}"),
-    }
+    let log = Log { path: dir.path().join("log"), redactor: Redactor::default() };
+    let mut child = ChildProcess::spawn(&spec, None, Pipes::None, log).expect("started");
+    let (started, timeout) = (Instant::now(), Duration::from_secs(60));
+    let interrupted = AtomicBool::new(false);
+    let limits = Limits { deadline: started + timeout, timeout, interrupted: &interrupted };
+    talk(&server, &mut child, &limits, started).expect("measured")
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use super::tables::Cells;
 use super::text::{code, fence, md, shell};
 use crate::bundle::{FrameworkRecord, Manifest};
+use crate::machine::Peak;
 use crate::sample::{LaunchRecord, Outcome, Role};
 use crate::stats::{EXACT_FLIPS_MAX, RESAMPLES};
 use crate::summary::Summary;
@@ -120,6 +121,12 @@ fn machine(manifest: &Manifest) -> Vec<Cells> {
     let caches: Vec<String> =
         m.caches.iter().map(|(name, bytes)| format!("{} {} KiB", md(name), bytes / 1024)).collect();
     let list = |items: Vec<String>| if items.is_empty() { UNTOLD.to_owned() } else { items.join(", ") };
+    let number = |n: Option<u32>| n.map_or(UNTOLD.to_owned(), |n| n.to_string());
+    let bandwidth = m.read_bandwidth.iter().map(|b| {
+        format!("{} threads {} ({}) GB/s", b.threads, fixed(b.best_gb_s, 1), fixed(b.median_gb_s, 1))
+    });
+    let bandwidth = bandwidth.collect();
+    let peak = m.peak.iter().map(peak_words).collect();
     let rows = [
         ("CPU", format!("{} ({}), {} cores, {} logical", md(&m.cpu), md(&m.arch), m.cores, m.logical)),
         ("Instruction sets", list(m.isa.iter().map(|i| md(i)).collect())),
@@ -127,9 +134,18 @@ fn machine(manifest: &Manifest) -> Vec<Cells> {
             "Clock, as the system gives it",
             m.nominal_ghz.map_or(UNTOLD.to_owned(), |g| format!("{} GHz", fixed(g, 2))),
         ),
+        ("Highest clock", m.max_ghz.map_or(UNTOLD.to_owned(), |g| format!("{} GHz", fixed(g, 2)))),
+        ("Turbo", m.turbo.map_or(UNTOLD, |on| if on { "on" } else { "off" }).to_owned()),
+        ("Sockets, threads of a core", format!("{}, {}", number(m.sockets), number(m.threads_per_core))),
         ("Governor", told(&m.governor)),
         ("Caches", list(caches)),
         ("Memory", format!("{} MB", fixed(bytes_to_mb(m.memory_bytes), 0))),
+        ("Read bandwidth, best (median)", list(bandwidth)),
+        ("Arithmetic of our kernels in the first cache", list(peak)),
+        (
+            "Swap in use",
+            m.swap_used_bytes.map_or(UNTOLD.to_owned(), |b| format!("{} MB", fixed(bytes_to_mb(b), 0))),
+        ),
         ("NUMA nodes", m.numa_nodes.map_or(UNTOLD.to_owned(), |n| n.to_string())),
         ("Transparent huge pages", told(&m.transparent_huge_pages)),
         ("Kernel, system", format!("{}; {}", md(&m.kernel), md(&m.os))),
@@ -139,6 +155,12 @@ fn machine(manifest: &Manifest) -> Vec<Cells> {
         ("Machine id", md(&m.id)),
     ];
     rows.into_iter().map(|(what, value)| Cells::from([("what", what.to_owned()), ("value", value)])).collect()
+}
+
+fn peak_words(peak: &Peak) -> String {
+    let Peak { threads, level, f32_gflop_s, int8_gop_s } = peak;
+    let (float, int) = (fixed(*f32_gflop_s, 0), fixed(*int8_gop_s, 0));
+    format!("{threads} threads {float} GFLOP/s in f32, {int} GOP/s in int8 ({})", md(level))
 }
 
 /// A framework as it was found, and what its launches said of themselves.

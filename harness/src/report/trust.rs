@@ -4,8 +4,10 @@ use super::tables::{Cells, interval_words};
 use super::text::{md, message};
 use super::view::metric_words;
 use crate::sample::Metric;
+use crate::stats::SIGNIFICANCE;
 use crate::summary::{ControlCheck, Disturbance, Summary};
 use crate::units::{fixed, show};
+use crate::withdrawal::Kind;
 
 /// The baseline against itself.
 pub(super) fn control(summary: &Summary) -> Vec<Cells> {
@@ -53,4 +55,47 @@ pub(super) fn roofline(summary: &Summary) -> Vec<Cells> {
         }
     }
     rows
+}
+
+/// Cells whose prefill or decode rises or falls over the blocks, clearly.
+pub(super) fn drifts(summary: &Summary) -> Vec<Cells> {
+    let clear = summary.drifts.iter().filter(|d| d.p_holm <= SIGNIFICANCE);
+    let row = |d: &crate::summary::Drift| {
+        Cells::from([
+            ("framework", md(&summary.rows[d.row].name)),
+            ("cell", format!("{}, threads {}", md(&d.workload), d.threads)),
+            ("metric", metric_words(d.metric).to_owned()),
+            ("slope", format!("{:+.2}%", d.trend.slope * 100.0)),
+            ("tau", fixed(d.trend.tau, 2)),
+            ("p", fixed(d.p_holm, 3)),
+        ])
+    };
+    clear.map(row).collect()
+}
+
+/// What the harness took beside each row.
+pub(super) fn harness_shares(summary: &Summary) -> Vec<Cells> {
+    let row = |s: &crate::summary::HarnessShare| {
+        Cells::from([
+            ("framework", md(&summary.rows[s.row].name)),
+            ("median", format!("{:.2}%", s.median * 100.0)),
+            ("max", format!("{:.2}%", s.max * 100.0)),
+            ("n", s.n.to_string()),
+        ])
+    };
+    summary.harness_shares.iter().map(row).collect()
+}
+
+/// What this system does not tell, in words.
+pub(super) fn unseen(summary: &Summary) -> Vec<&'static str> {
+    let words = |kind: &Kind| match kind {
+        Kind::CanaryDrift => "the canary",
+        Kind::Steal => "stolen time",
+        Kind::OtherCpu => "processor time of others",
+        Kind::InvoluntarySwitches => "involuntary context switches",
+        Kind::Swap => "swapping",
+        Kind::MajorFaults => "major faults",
+        Kind::Throttling => "throttling",
+    };
+    summary.unseen.iter().map(words).collect()
 }

@@ -4,7 +4,9 @@ use super::Disturbance;
 use crate::bundle::Manifest;
 use crate::sample::{CpuSpan, LaunchRecord, Outcome};
 use crate::units::ns_to_s;
-use crate::withdrawal::{Disturbed, Limits, Seen, canary_medians, reasons, withdrawn_blocks};
+use crate::withdrawal::{
+    Disturbed, Kind, Limits, Seen, canary_medians, reasons, unavailable, withdrawn_blocks,
+};
 use std::collections::BTreeMap;
 
 /// By workload, threads and block. A launch that failed, or that is a cross-check, counts as well: what disturbed it ran beside the others.
@@ -30,6 +32,14 @@ pub(super) fn disturbances(manifest: &Manifest, records: &[LaunchRecord]) -> Vec
         })
     };
     columns.into_iter().flat_map(of_column).collect()
+}
+
+/// What none of the measured launches tells.
+pub(super) fn unseen(records: &[LaunchRecord]) -> Vec<Kind> {
+    let measured = records.iter().filter(|r| matches!(r.outcome, Outcome::Measured(_)));
+    let each: Vec<Vec<Kind>> = measured.map(|r| unavailable(&seen(r))).collect();
+    let Some(first) = each.first() else { return Vec::new() };
+    first.iter().copied().filter(|kind| each.iter().all(|kinds| kinds.contains(kind))).collect()
 }
 
 fn limits(manifest: &Manifest) -> Limits {

@@ -118,10 +118,13 @@ fn one(
     let before = canary.map(|canary| (canary.run(), Sensors::read()));
     let started_at = now();
     let (argv, wall_ns, outcome) = match spec(loaded, planned, verify)? {
-        Ok(spec) => match launcher.launch(&planned.launch_id, planned.cell.threads, &spec) {
-            Ok(launched) => (launched.argv, launched.wall_ns, launched.outcome),
-            Err(_) => return Ok(None),
-        },
+        Ok(mut spec) => {
+            spec.cpus = looking::cpus(loaded.scenario.pin, planned.cell.threads);
+            match launcher.launch(&planned.launch_id, planned.cell.threads, &spec) {
+                Ok(launched) => (launched.argv, launched.wall_ns, launched.outcome),
+                Err(_) => return Ok(None),
+            }
+        }
         Err(failure) => (Vec::new(), 0, failed(failure)),
     };
     let conditions = before.map_or_else(Conditions::default, |(canary, before)| {
@@ -202,32 +205,28 @@ fn row_of<'a>(loaded: &'a Loaded, planned: &PlannedLaunch) -> Option<&'a Row> {
 
 /// A row that cannot be measured here gets one failed launch for each of its cells, in block 0, after the plan's.
 fn unavailable_records(manifest: &Manifest) -> Vec<LaunchRecord> {
-    let mut records = Vec::new();
-    let scenario = &manifest.scenario;
-    for framework in &manifest.frameworks {
-        let Some(unavailable) = &framework.unavailable else { continue };
-        let cells = scenario.workloads.iter().flat_map(|w| scenario.threads.iter().map(move |&t| (w, t)));
-        for (workload, threads) in cells {
-            records.push(LaunchRecord {
-                schema: SAMPLE_SCHEMA,
-                launch_id: format!("b00-{}-{}-t{threads}", framework.label, workload.name),
-                block: 0,
-                position: (manifest.plan.launches.len() + records.len()) as u32,
-                role: Role::Measure,
-                framework: framework.label.clone(),
-                workload: workload.name.clone(),
-                threads,
-                started_at: manifest.created_at.clone(),
-                wall_ns: 0,
-                argv: Vec::new(),
-                conditions: Default::default(),
-                outcome: Outcome::Failed {
-                    kind: unavailable.kind,
-                    message: unavailable.reason.clone(),
-                    stderr_tail: String::new(),
-                },
-            });
-        }
-    }
-    records
+    let record = |launch: PlannedLaunch| {
+        let found = manifest.frameworks.iter().find(|f| f.label == launch.cell.framework);
+        let unavailable = found.and_then(|f| f.unavailable.clone())?;
+        Some(LaunchRecord {
+            schema: SAMPLE_SCHEMA,
+            launch_id: launch.launch_id,
+            block: launch.block,
+            position: launch.position,
+            role: launch.role,
+            framework: launch.cell.framework,
+            workload: launch.cell.workload,
+            threads: launch.cell.threads,
+            started_at: manifest.created_at.clone(),
+            wall_ns: 0,
+            argv: Vec::new(),
+            conditions: Conditions::default(),
+            outcome: Outcome::Failed {
+                kind: unavailable.kind,
+                message: unavailable.reason,
+                stderr_tail: String::new(),
+            },
+        })
+    };
+    manifest.unavailable_launches().into_iter().filter_map(record).collect()
 }

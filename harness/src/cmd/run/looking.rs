@@ -3,9 +3,11 @@
 use super::{Args, Usage};
 use crate::cache::Cache;
 use crate::conditions::CanaryRunner;
+use crate::machine::affinity;
+use crate::machine::topology::{Topology, cpu_list};
 use crate::machine::{Machine, bandwidth_bytes, measure_in_child};
 use crate::preflight::{self, Finding, MachineLock, Needs, Severity, Snapshot};
-use crate::scenario::{SIMULATED_ID, Scenario};
+use crate::scenario::{Pin, SIMULATED_ID, Scenario};
 use anyhow::{Context, Result};
 
 /// What a bundle may take on the disk.
@@ -60,6 +62,33 @@ pub(super) fn findings(
         eprintln!("{severity}: {finding}");
     }
     Ok(findings)
+}
+
+/// The processors that a launch may use; `None` for all.
+pub(super) fn cpus(pin: Pin, threads: u32) -> Option<Vec<u32>> {
+    let allowed = allowed()?;
+    // A server has threads that do not compute: pinned together with those that do, they would cost it time.
+    let is_roomy = allowed.len() as u32 > threads + 1;
+    let is_pinned = match pin {
+        Pin::Off => false,
+        Pin::On => true,
+        Pin::Auto => is_roomy,
+    };
+    if !is_pinned || (allowed.len() as u32) < threads {
+        return None;
+    }
+    let plan = affinity::plan(&Topology::read(), &allowed, threads);
+    Some(match pin {
+        Pin::On => plan.framework,
+        _ => allowed.into_iter().filter(|cpu| !plan.harness.contains(cpu)).collect(),
+    })
+}
+
+/// Processors that this process may use, where the system tells.
+fn allowed() -> Option<Vec<u32>> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let list = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"))?;
+    Some(cpu_list(list.trim()))
 }
 
 /// Keeps other runs from this machine for as long as it lives.
