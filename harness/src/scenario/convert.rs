@@ -231,7 +231,8 @@ impl Checker {
             self.range(root("limits").key(key), value, bounds);
             value
         };
-        let Limits { canary_drift, steal, other_cpu, involuntary_switches_per_s } = Limits::default();
+        let Limits { canary_drift, steal, other_cpu, involuntary_switches_per_s, major_faults } =
+            Limits::default();
         Limits {
             canary_drift: one("canary_drift", l.canary_drift, bounds::SHARE, canary_drift),
             steal: one("steal", l.steal, bounds::SHARE, steal),
@@ -242,6 +243,7 @@ impl Checker {
                 bounds::SWITCHES,
                 involuntary_switches_per_s,
             ),
+            major_faults: l.major_faults.unwrap_or(major_faults),
         }
     }
 

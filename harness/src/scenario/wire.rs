@@ -144,10 +144,13 @@ pub(super) struct WireLimits {
     #[serde(default)]
     #[schemars(range(min = bounds::OTHER_CPU.0, max = bounds::OTHER_CPU.1))]
     pub(super) other_cpu: Option<f64>,
-    /// Involuntary context switches of the framework per second and thread; 200.
+    /// Involuntary context switches of the framework per second and thread; 500.
     #[serde(default)]
     #[schemars(range(min = bounds::SWITCHES.0, max = bounds::SWITCHES.1))]
     pub(super) involuntary_switches_per_s: Option<f64>,
+    /// Major page faults of the framework while it is timed; 0.
+    #[serde(default)]
+    pub(super) major_faults: Option<u64>,
 }
 
 /// Values of `pin`.

@@ -49,6 +49,7 @@ fn limits(manifest: &Manifest) -> Limits {
         steal_share: asked.steal,
         other_cpu_cores: asked.other_cpu,
         involuntary_switches_per_s: asked.involuntary_switches_per_s,
+        major_faults: asked.major_faults,
         ..Limits::default()
     }
 }

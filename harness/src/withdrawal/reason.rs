@@ -33,7 +33,7 @@ impl Default for Limits {
             canary_drift: 0.03,
             steal_share: 0.01,
             other_cpu_cores: 0.1,
-            involuntary_switches_per_s: 200.0,
+            involuntary_switches_per_s: 500.0,
             swapped_pages: 0,
             major_faults: 0,
             throttle_events: 0,
@@ -225,10 +225,10 @@ mod tests {
             &[(Kind::OtherCpu, "processor time of other processes, of one core: 31.0% (limit 10.0%)")],
         );
         check(
-            Seen { involuntary_switches_per_s: Some(250.0), ..none() },
+            Seen { involuntary_switches_per_s: Some(550.0), ..none() },
             &[(
                 Kind::InvoluntarySwitches,
-                "involuntary context switches per second and thread: 250 (limit 200)",
+                "involuntary context switches per second and thread: 550 (limit 500)",
             )],
         );
         check(
@@ -247,7 +247,7 @@ mod tests {
         let on_the_limit = Seen {
             steal_share: Some(0.01),
             other_cpu_cores: Some(0.1),
-            involuntary_switches_per_s: Some(200.0),
+            involuntary_switches_per_s: Some(500.0),
             swapped_pages: Some(0),
             major_faults: Some(0),
             throttle_events: Some(0),
