@@ -3,6 +3,7 @@
 use super::Disturbance;
 use crate::bundle::Manifest;
 use crate::sample::{CpuSpan, LaunchRecord, Outcome};
+use crate::scenario::SIMULATED_ID;
 use crate::units::ns_to_s;
 use crate::withdrawal::{
     Disturbed, Kind, Limits, Seen, canary_medians, reasons, unavailable, withdrawn_blocks,
@@ -12,7 +13,11 @@ use std::collections::BTreeMap;
 /// By workload, threads and block. A launch that failed, or that is a cross-check, counts as well: what disturbed it ran beside the others.
 pub(super) fn disturbances(manifest: &Manifest, records: &[LaunchRecord]) -> Vec<Disturbance> {
     let limits = limits(manifest);
-    let seen: Vec<Seen> = records.iter().map(seen).collect();
+    let is_played =
+        |r: &LaunchRecord| manifest.scenario.framework(&r.framework).is_some_and(|f| f.id == SIMULATED_ID);
+    // What was played from a script cannot be disturbed.
+    let seen: Vec<Seen> =
+        records.iter().map(|r| if is_played(r) { Seen::default() } else { seen(r) }).collect();
     let medians = canary_medians(&seen);
     let mut columns: BTreeMap<(String, u32), Vec<Disturbed>> = BTreeMap::new();
     for (record, seen) in records.iter().zip(&seen) {
@@ -76,8 +81,11 @@ fn seen(record: &LaunchRecord) -> Seen {
     }
 }
 
+/// Shorter windows have no rate: one switch would be too many.
+const WINDOW_S_MIN: f64 = 0.1;
+
 /// Per second and thread.
 fn switches(window: &CpuSpan, threads: u32) -> Option<f64> {
-    let wall_s = window.wall_s.filter(|&s| s > 0.0)?;
+    let wall_s = window.wall_s.filter(|&s| s >= WINDOW_S_MIN)?;
     Some(window.involuntary_switches? as f64 / wall_s / f64::from(threads.max(1)))
 }

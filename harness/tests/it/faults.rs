@@ -73,7 +73,7 @@ fn a_file_that_may_not_grow_stops_the_run_and_loses_nothing() {
     let place = Place::new(&[("other", "seed: 2")], 12);
     place.run(&["--dry-run"]).code(0); // makes the model, which is larger than the limit
     // As a full disk, but for the error's number: writes beyond the limit fail once the signal is ignored.
-    let limited = place.run_shell("trap '' XFSZ; ulimit -f 40; exec \"$@\"").code(1);
+    let limited = place.run_shell("trap '' XFSZ; ulimit -f 120; exec \"$@\"").code(1);
     let stderr = String::from_utf8_lossy(&limited.get_output().stderr).into_owned();
     check_full_disk(&place, &stderr, || ());
 }
@@ -89,7 +89,7 @@ fn a_full_disk_stops_the_run_and_loses_nothing() {
         command.args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(&runs);
         command.output().is_ok_and(|output| output.status.success())
     };
-    if !mount("size=40k") {
+    if !mount("size=120k") {
         eprintln!("SKIPPED: a small file system cannot be mounted here; that takes root");
         return;
     }

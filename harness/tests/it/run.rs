@@ -10,7 +10,8 @@ fn a_run_leaves_samples_and_a_report() {
     place.write("swift.yaml", "version: '2'\nload_ms: 50\nprefill_tok_s: 500\ndecode_tok_s: 62.5\n");
     let assert = place.run(&[]).code(0);
     let bundle = place.bundle();
-    assert_eq!(bundle.records.len(), 12);
+    // Two rows and the control pair's second half.
+    assert_eq!(bundle.records.len(), 18);
     for name in ["report.md", "samples.csv", "summary.csv", "manifest.json"] {
         assert!(bundle.dir.join(name).is_file(), "{name}");
     }
