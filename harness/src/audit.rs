@@ -9,6 +9,8 @@ mod samples;
 
 use crate::bundle::{self, Bundle, BundleError, Complete, Fault, FaultKind, hash_files};
 use crate::report::render;
+use crate::sample::LaunchRecord;
+use crate::summary::blocks_due;
 use serde::Serialize;
 use std::path::Path;
 
@@ -122,6 +124,7 @@ pub fn audit(dir: &Path) -> Result<Audit, BundleError> {
     let told = findings.iter().any(|f| f.file == "samples.jsonl");
     findings.extend(plan::line_findings(manifest, &bundle.records, told));
     findings.extend(unfinished(&bundle));
+    findings.extend(ended_elsewhere(&bundle));
     findings.extend(samples::findings(&manifest.scenario, &bundle.records));
     if let Some(complete) = &bundle.seal.complete {
         findings.extend(log_findings(dir, complete)?);
@@ -158,6 +161,17 @@ fn unfinished(bundle: &Bundle) -> Option<Finding> {
         bundle.seal.complete.is_some() || (!bundle.seal.is_chained && bundle.seal.lines >= n_planned);
     let problem = format!("unfinished: {} of {n_planned} launches", bundle.seal.lines);
     (!is_whole).then(|| Finding::new("complete.json", problem, GO_ON))
+}
+
+/// A run that ended after another number of blocks than its scenario and samples ask for.
+fn ended_elsewhere(bundle: &Bundle) -> Option<Finding> {
+    let (manifest, records) = (&bundle.manifest, &bundle.records);
+    bundle.seal.complete.as_ref()?;
+    let planned = |r: &&LaunchRecord| manifest.plan.launches.iter().any(|l| l.launch_id == r.launch_id);
+    let n_blocks = records.iter().filter(planned).map(|r| r.block + 1).max()?;
+    let due = blocks_due(manifest, records, n_blocks);
+    let finding = || Finding::new("samples.jsonl", "ended after another number of blocks", RESTORE);
+    (n_blocks != due).then(|| finding().values(due.to_string(), n_blocks.to_string()))
 }
 
 fn log_findings(dir: &Path, complete: &Complete) -> Result<Vec<Finding>, BundleError> {

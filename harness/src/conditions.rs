@@ -1,7 +1,7 @@
 //! How the machine was before and while a launch ran: the canary and the sensors.
 
 mod canary;
-mod energy;
+pub mod energy;
 mod linux;
 mod macos;
 mod sensors;

@@ -191,6 +191,9 @@ pub struct CellSummary {
     pub memory: MemorySummary,
     /// Decode against the measured read bandwidth; `None` where it was not measured.
     pub roofline: Option<Roofline>,
+    /// Energy of the processor packages in the timed windows for each token, prompt and generated, J: the median over launches.
+    /// `None` where the system does not tell.
+    pub energy_j_per_token: Option<f64>,
     /// decode / (clock · threads).
     pub decode_per_ghz_core: Option<f64>,
 }
@@ -426,3 +429,5 @@ pub fn metric_key(metric: Metric) -> &'static str {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod trust_tests;

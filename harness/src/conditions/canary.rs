@@ -55,7 +55,7 @@ impl CanaryRunner {
         canary
     }
 
-    /// Does the work [`PARTS`] times and says how long the fastest took: a blip of a millisecond is no drift.
+    /// Does the work five times and says how long the fastest took: a blip of a millisecond is no drift.
     pub fn run(&self) -> Canary {
         let part = || Canary {
             compute_ns: timed(|| compute(self.steps)),

@@ -17,7 +17,7 @@ pub struct Domain {
 const ROOT: &str = "/sys/class/powercap";
 
 /// The packages' counters; empty without them, or without the right to read them.
-pub(super) fn read() -> Vec<Domain> {
+pub(crate) fn read() -> Vec<Domain> {
     let domain = |name: String| {
         let of = |file: &str| format!("{ROOT}/{name}/{file}");
         let is_package = is_top_level(&name) && is_package(&text(&of("name")));
@@ -42,7 +42,7 @@ fn is_package(name: &str) -> bool {
 }
 
 /// What all packages used; `None` without counters, or if they are not the same ones.
-pub(super) fn joules_between(before: &[Domain], after: &[Domain]) -> Option<f64> {
+pub(crate) fn joules_between(before: &[Domain], after: &[Domain]) -> Option<f64> {
     if before.is_empty() || before.len() != after.len() {
         return None;
     }

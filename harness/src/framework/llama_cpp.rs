@@ -32,7 +32,9 @@ pub(super) fn describe(request: &LaunchRequest) -> Result<LaunchSpec, Failure> {
     add(&format!("-c {} -np {SLOTS}", request.workload.context));
     add(&format!("-t {0} -tb {0}", request.threads));
     add(&common_flags(request));
-    add("-fit off -cram 0 --no-cache-prompt -ctxcp 0 --no-warmup --offline --no-ui --metrics");
+    add(
+        "-fit off -cram 0 --no-cache-prompt -ctxcp 0 --no-warmup --no-context-shift --offline --no-ui --metrics",
+    );
     if request.options["repack"] == "off" {
         add("--no-repack");
     }
@@ -225,36 +227,29 @@ impl Tokens {
 /// The last event.
 struct End {
     n_predicted: u32,
-    is_truncated: bool,
     stop_type: String,
     timings: WireTimings,
 }
 
 impl End {
     fn of(wire: &WireEvent, text: &str) -> Result<End, Failure> {
-        match (&wire.timings, &wire.stop_type, wire.truncated) {
-            (Some(timings), Some(stop_type), Some(is_truncated)) => Ok(End {
+        match (&wire.timings, &wire.stop_type) {
+            (Some(timings), Some(stop_type)) => Ok(End {
                 n_predicted: wire.tokens_predicted,
-                is_truncated,
                 stop_type: stop_type.clone(),
                 timings: *timings,
             }),
-            _ => Err(Failure::garbage(format!(
-                "the last event lacks timings, stop_type or truncated: {}",
-                quote(text)
-            ))),
+            _ => Err(Failure::garbage(format!("the last event lacks timings or stop_type: {}", quote(text)))),
         }
     }
 
-    /// The gates that are this server's own: it stopped because of the limit, without shifting the context.
+    /// The gates that are this server's own: it stopped because of the limit. It says `truncated` where prompt and output fill
+    /// the context to the last position; it cannot have shifted it, which is switched off.
     fn check(&self, n_wanted: u32) -> Result<(), Failure> {
         let wrong = |message: String| Err(Failure::new(FailureKind::WrongLength, message));
         if self.n_predicted != n_wanted || self.timings.predicted_n != n_wanted {
             let seen = self.n_predicted;
             return wrong(format!("{seen} tokens instead of {n_wanted} (stopped by {})", self.stop_type));
-        }
-        if self.is_truncated {
-            return wrong("the context was too small and was shifted (`truncated`)".into());
         }
         if self.stop_type != "limit" {
             return wrong(format!("stopped by {} instead of the limit", self.stop_type));
@@ -309,7 +304,6 @@ struct WireEvent {
     stop: bool,
     #[serde(default)]
     tokens_predicted: u32,
-    truncated: Option<bool>,
     stop_type: Option<String>,
     timings: Option<WireTimings>,
 }

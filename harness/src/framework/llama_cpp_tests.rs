@@ -32,7 +32,7 @@ fn the_command_line_pins_every_default_that_matters() {
         assert_eq!(
             spec.argv.join(" "),
             "/opt/bin/llama-server -m /models/m.gguf -c 32 -np 1 -t 2 -tb 2 -ngl 0 -dev none -fa auto \
-             -ctk f16 -ctv f16 -b 2048 -ub 512 -lm auto -fit off -cram 0 --no-cache-prompt -ctxcp 0 --no-warmup \
+             -ctk f16 -ctv f16 -b 2048 -ub 512 -lm auto -fit off -cram 0 --no-cache-prompt -ctxcp 0 --no-warmup --no-context-shift \
              --offline --no-ui --metrics --host 127.0.0.1 --port 4000"
         );
         let Conversation::Server(talk) = spec.conversation else { panic!("a server") };
@@ -88,8 +88,17 @@ fn wrong_lengths_and_stops_are_named() {
     assert_eq!(failure(FOUR, 5), "WrongLength: 4 tokens instead of 5 (stopped by limit)");
     let eos = FOUR.replace("\"stop_type\":\"limit\"", "\"stop_type\":\"eos\"");
     assert_eq!(failure(&eos, 4), "WrongLength: stopped by eos instead of the limit");
-    let shifted = FOUR.replace("\"truncated\":false", "\"truncated\":true");
-    assert_eq!(failure(&shifted, 4), "WrongLength: the context was too small and was shifted (`truncated`)");
+}
+
+#[test]
+fn a_context_that_is_filled_to_its_end_is_no_failure() {
+    assert!(FOUR.contains("\"truncated\":false"));
+    let filled = FOUR.replace("\"truncated\":false", "\"truncated\":true");
+    let asked = Asked { rep: 0, n_prompt: 2, n_generate: 4 };
+    assert_eq!(
+        LlamaServer.parse_stream(asked, &events(&filled)),
+        LlamaServer.parse_stream(asked, &events(FOUR))
+    );
 }
 
 #[test]
@@ -113,7 +122,7 @@ fn malformed_empty_and_cut_streams_are_garbage() {
         failure(&backwards, 4)
     );
     let without = FOUR.replace("\"timings\"", "\"clock\"");
-    assert!(failure(&without, 4).contains("lacks timings, stop_type or truncated"));
+    assert!(failure(&without, 4).contains("lacks timings or stop_type"));
 }
 
 #[test]

@@ -5,13 +5,14 @@ use super::elsewhere::Tree;
 use super::ledger::Ledger;
 #[cfg(target_os = "linux")]
 use super::linux::Tree;
+use crate::conditions::energy;
 use crate::sample::{CpuSpan, CpuUse, Memory, PeakSince, cpu_list};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// Between two looks at memory.
-const POLL: Duration = Duration::from_millis(20);
+const POLL: Duration = Duration::from_millis(50);
 /// Between two looks at processes and threads.
 const WALK: Duration = Duration::from_millis(200);
 /// A look is followed by a pause of at least so many times its own length, so that the sampler takes at most 0.5% of
@@ -88,6 +89,7 @@ struct Moment {
     at: Instant,
     harness: Duration,
     ledger: Ledger,
+    energy: Vec<energy::Domain>,
 }
 
 struct Gauge {
@@ -116,7 +118,12 @@ impl Gauge {
         Gauge {
             tree,
             memory: Memory { peak_since: Some(peak_since), ..Memory::default() },
-            start: Moment { at: Instant::now(), harness: own_cpu_time(), ledger: ledger.clone() },
+            start: Moment {
+                at: Instant::now(),
+                harness: own_cpu_time(),
+                ledger: ledger.clone(),
+                energy: energy::read(),
+            },
             ledger,
             ready: None,
             answered: None,
@@ -180,7 +187,12 @@ impl Gauge {
 
     fn moment(&mut self) -> Moment {
         self.walk();
-        Moment { at: Instant::now(), harness: own_cpu_time(), ledger: self.ledger.clone() }
+        Moment {
+            at: Instant::now(),
+            harness: own_cpu_time(),
+            ledger: self.ledger.clone(),
+            energy: energy::read(),
+        }
     }
 
     fn usage(self) -> Usage {
@@ -202,6 +214,7 @@ fn span(from: &Moment, to: &Moment, threads_max: Option<u32>) -> CpuSpan {
         wall_s: Some((to.at - from.at).as_secs_f64()),
         harness_s: Some(to.harness.saturating_sub(from.harness).as_secs_f64()),
         threads_max,
+        energy_j: energy::joules_between(&from.energy, &to.energy),
         ..to.ledger.since(&from.ledger, ticks_per_s())
     }
 }

@@ -5,7 +5,7 @@ use super::text::{md, message};
 use super::view::metric_words;
 use crate::sample::Metric;
 use crate::stats::SIGNIFICANCE;
-use crate::summary::{ControlCheck, Disturbance, Summary};
+use crate::summary::{CellSummary, ControlCheck, Disturbance, Drift, HarnessShare, Summary, WorkloadSummary};
 use crate::units::{fixed, show};
 use crate::withdrawal::Kind;
 
@@ -60,7 +60,7 @@ pub(super) fn roofline(summary: &Summary) -> Vec<Cells> {
 /// Cells whose prefill or decode rises or falls over the blocks, clearly.
 pub(super) fn drifts(summary: &Summary) -> Vec<Cells> {
     let clear = summary.drifts.iter().filter(|d| d.p_holm <= SIGNIFICANCE);
-    let row = |d: &crate::summary::Drift| {
+    let row = |d: &Drift| {
         Cells::from([
             ("framework", md(&summary.rows[d.row].name)),
             ("cell", format!("{}, threads {}", md(&d.workload), d.threads)),
@@ -75,7 +75,7 @@ pub(super) fn drifts(summary: &Summary) -> Vec<Cells> {
 
 /// What the harness took beside each row.
 pub(super) fn harness_shares(summary: &Summary) -> Vec<Cells> {
-    let row = |s: &crate::summary::HarnessShare| {
+    let row = |s: &HarnessShare| {
         Cells::from([
             ("framework", md(&summary.rows[s.row].name)),
             ("median", format!("{:.2}%", s.median * 100.0)),
@@ -98,4 +98,18 @@ pub(super) fn unseen(summary: &Summary) -> Vec<&'static str> {
         Kind::Throttling => "throttling",
     };
     summary.unseen.iter().map(words).collect()
+}
+
+/// Joules per token, for every cell that has them.
+pub(super) fn energy(summary: &Summary) -> Vec<Cells> {
+    let cells = summary.workloads.iter().flat_map(|w| w.cells.iter().map(move |c| (w, c)));
+    let row = |(workload, cell): (&WorkloadSummary, &CellSummary)| {
+        let joules = cell.energy_j_per_token.filter(|_| !cell.gate_failed())?;
+        Some(Cells::from([
+            ("framework", md(&summary.rows[cell.row].name)),
+            ("cell", format!("{}, threads {}", md(&workload.workload.name), cell.threads)),
+            ("joules", show(joules)),
+        ]))
+    };
+    cells.filter_map(row).collect()
 }

@@ -51,6 +51,8 @@ pub struct CpuSpan {
     pub major_faults: Option<u64>,
     /// Page faults that did not.
     pub minor_faults: Option<u64>,
+    /// Energy of all processor packages, of everything that ran, joules.
+    pub energy_j: Option<f64>,
 }
 
 impl CpuSpan {

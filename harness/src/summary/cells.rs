@@ -59,6 +59,7 @@ fn cell(
         withdrawn: Default::default(),
         scaling: None,
         roofline: None,
+        energy_j_per_token: energy(&measured),
         memory: memory(&measured, metrics.get(&Metric::PeakRss), manifest.model.bytes),
         decode_per_ghz_core: clock.zip(decode).map(|(c, d)| d / (c.ghz * f64::from(threads))),
         metrics,
@@ -110,6 +111,16 @@ fn not_ranked(launches: &[(u32, &Measured)]) -> Option<NotRanked> {
         .iter()
         .any(|(_, m)| m.weights_class == WeightsClass::C)
         .then(|| NotRanked::Requantized("requantized weights (class C) are never ranked".to_owned()))
+}
+
+fn energy(launches: &[(u32, &Measured)]) -> Option<f64> {
+    let of_launch = |(_, m): &(u32, &Measured)| {
+        let requests = m.cold.iter().map(|c| &c.request).chain(&m.requests);
+        let n_tokens: usize = requests.map(|r| r.n_prompt as usize + r.token_ids.len()).sum();
+        let energy_j = m.cpu.window.as_ref()?.energy_j?;
+        (n_tokens > 0).then(|| energy_j / n_tokens as f64)
+    };
+    stats::median(&launches.iter().filter_map(of_launch).collect::<Vec<_>>())
 }
 
 fn memory(launches: &[(u32, &Measured)], peak: Option<&MetricSummary>, model_bytes: u64) -> MemorySummary {
