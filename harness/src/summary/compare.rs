@@ -130,6 +130,9 @@ fn judgement(
     }
     match ratio {
         Some(ratio) => judge.judge(metric, ratio),
+        None if !cell.withdrawn.is_empty() => {
+            Judgement::unresolved("something disturbed every block in which both were measured")
+        }
         None => Judgement::invalid("no block in which both have this figure"),
     }
 }

@@ -85,6 +85,11 @@ fn a_disturbed_launch_takes_its_column_out_of_its_block() {
     let median_of = summary.workloads[0].cell(ENGINE, 1).unwrap().estimate(Metric::Decode).unwrap().n;
     assert_eq!(median_of, BLOCKS as usize, "medians are of all launches");
 
+    let mut all = records.clone();
+    all.iter_mut().for_each(|r| r.conditions.steal_share = Some(0.02));
+    let all = summarize(&manifest, &all);
+    assert_eq!(decode_verdict(&all, 1), (Verdict::Unresolved, None), "nothing undisturbed is left");
+
     manifest.scenario.limits.steal = 0.03;
     assert!(summarize(&manifest, &records).disturbances.is_empty());
     for framework in &mut manifest.scenario.frameworks {
