@@ -4,7 +4,7 @@ mod cpu;
 mod forced;
 mod memory;
 
-pub use cpu::{BUSY_SHARE, CpuSpan, CpuUse, cpu_list, parse_cpu_list};
+pub use cpu::{BUSY_SHARE, CpuSpan, CpuUse};
 pub use forced::Forced;
 pub use memory::{Memory, PeakSince};
 

@@ -5,7 +5,7 @@
 
 mod reason;
 
-pub use reason::{Kind, Limits, Reason, Seen, canary_medians, reasons, unavailable};
+pub use reason::{Kind, Reason, Seen, canary_medians, reasons, unavailable};
 
 use crate::verdict::{Judgement, Verdict};
 use std::collections::BTreeMap;
@@ -67,6 +67,7 @@ pub fn session_verdicts_withdrawn(what: &str, control: &Judgement) -> Option<Str
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::scenario::Limits;
 
     fn launch(launch_id: &str, block: u32, seen: &Seen) -> Disturbed {
         let reasons = reasons(seen, &BTreeMap::new(), &Limits::default());

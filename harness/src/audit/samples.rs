@@ -2,7 +2,8 @@
 
 use super::{Finding, RESTORE};
 use crate::framework::gates::{Expected, check_lengths, gates};
-use crate::sample::{Gate, LaunchRecord, Measured, Outcome, RequestSample, Role, gate, parse_cpu_list};
+use crate::machine::topology::parse_cpu_list;
+use crate::sample::{Gate, LaunchRecord, Measured, Outcome, RequestSample, Role, gate};
 use crate::scenario::Scenario;
 
 /// Every line of `records`, which have their `right_output` gates as computed on reading.

@@ -42,7 +42,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
 #[cfg(target_os = "linux")]
 fn keep_on(list: &str) -> Result<()> {
     use rustix::thread::{CpuSet, sched_setaffinity};
-    let cpus = crate::sample::parse_cpu_list(list)
+    let cpus = crate::machine::topology::parse_cpu_list(list)
         .filter(|cpus| cpus.iter().all(|&c| (c as usize) < CpuSet::MAX_CPU));
     let Some(cpus) = cpus else { bail!("--cpus {list}: not a list of processors like 0-3,8") };
     let mut set = CpuSet::new();

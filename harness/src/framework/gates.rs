@@ -2,8 +2,9 @@
 
 use super::server::{Told, Wanted};
 use super::{Conversation, Failure, LaunchSpec};
+use crate::machine::topology::{cpu_list, parse_cpu_list};
 use crate::protocol::WeightsClass;
-use crate::sample::{FailureKind, Gate, Measured, RequestSample, cpu_list, gate, parse_cpu_list};
+use crate::sample::{FailureKind, Gate, Measured, RequestSample, gate};
 use std::collections::BTreeSet;
 
 /// A timed window shorter than this says nothing of processor time: the kernel counts it in steps of 10 ms.

@@ -6,7 +6,8 @@
 //! process for a while. Files are read here and not by a crate: it is done 50 times a second, next to a measurement.
 
 use super::ledger::{Ledger, ProcessUse, TaskUse};
-use crate::sample::{Memory, parse_cpu_list};
+use crate::machine::topology::parse_cpu_list;
+use crate::sample::Memory;
 use std::fs::File;
 use std::io::Read;
 

@@ -6,7 +6,8 @@ use super::ledger::Ledger;
 #[cfg(target_os = "linux")]
 use super::linux::Tree;
 use crate::conditions::energy;
-use crate::sample::{CpuSpan, CpuUse, Memory, PeakSince, cpu_list};
+use crate::machine::topology::cpu_list;
+use crate::sample::{CpuSpan, CpuUse, Memory, PeakSince};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};

@@ -2,7 +2,7 @@
 
 use super::files::{names, numbered, text};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A logical processor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -46,13 +46,15 @@ impl Topology {
     pub fn of(siblings: &[(u32, String)], nodes: &[(u32, String)]) -> Self {
         let node_of: BTreeMap<u32, u32> = nodes
             .iter()
-            .flat_map(|(node, list)| cpu_list(list).into_iter().map(|cpu| (cpu, *node)))
+            .flat_map(|(node, list)| {
+                parse_cpu_list(list).unwrap_or_default().into_iter().map(|cpu| (cpu, *node))
+            })
             .collect();
         let mut processors: Vec<Processor> = siblings
             .iter()
             .map(|(cpu, list)| Processor {
                 cpu: *cpu,
-                core: cpu_list(list).into_iter().min().unwrap_or(*cpu),
+                core: parse_cpu_list(list).and_then(|cpus| cpus.first().copied()).unwrap_or(*cpu),
                 node: node_of.get(cpu).copied().unwrap_or(0),
             })
             .collect();
@@ -67,17 +69,35 @@ impl Topology {
     }
 }
 
-/// A longer list than any machine's is nonsense.
-const CPUS_MAX: usize = 1 << 16;
+/// Reads a list of processors as the kernel writes it, `0-3,8`. `None` if it is none.
+pub fn parse_cpu_list(text: &str) -> Option<BTreeSet<u32>> {
+    /// More processors than any machine has: a list like `0-4294967295` is refused.
+    const CPUS_MAX: u32 = 1 << 16;
+    let mut cpus = BTreeSet::new();
+    for part in text.trim().split(',') {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        let (first, last): (u32, u32) = (first.trim().parse().ok()?, last.trim().parse().ok()?);
+        if first > last || last >= CPUS_MAX {
+            return None;
+        }
+        cpus.extend(first..=last);
+    }
+    Some(cpus)
+}
 
-/// The numbers of `0-3,8`; empty if it is not a list.
-pub fn cpu_list(list: &str) -> Vec<u32> {
-    let range = |range: &str| -> Option<std::ops::RangeInclusive<u32>> {
-        let (first, last) = range.trim().split_once('-').unwrap_or((range.trim(), range.trim()));
-        Some(first.parse().ok()?..=last.parse().ok()?)
+/// Writes a list of processors as the kernel does.
+pub fn cpu_list(cpus: &BTreeSet<u32>) -> String {
+    let mut ranges: Vec<(u32, u32)> = Vec::new();
+    for &cpu in cpus {
+        match ranges.last_mut() {
+            Some((_, last)) if *last + 1 == cpu => *last = cpu,
+            _ => ranges.push((cpu, cpu)),
+        }
+    }
+    let text = |&(first, last): &(u32, u32)| {
+        if first == last { first.to_string() } else { format!("{first}-{last}") }
     };
-    let ranges: Option<Vec<_>> = list.trim().split(',').map(range).collect();
-    ranges.into_iter().flatten().flatten().take(CPUS_MAX).collect()
+    ranges.iter().map(text).collect::<Vec<_>>().join(",")
 }
 
 #[cfg(test)]
@@ -89,15 +109,18 @@ mod tests {
     }
 
     #[test]
-    fn lists_of_processors() {
-        let check = |list, wanted: &[u32]| assert_eq!(cpu_list(list), wanted, "{list}");
-        check("0-3,8\n", &[0, 1, 2, 3, 8]);
-        check("5", &[5]);
-        check("", &[]);
-        check("0-", &[]);
-        check("3-1", &[]);
-        check("x,1", &[]);
-        assert_eq!(cpu_list("0-4294967295").len(), CPUS_MAX);
+    fn processor_lists_are_read_and_written() {
+        let check = |text: &str, cpus: &[u32], written: &str| {
+            let seen = parse_cpu_list(text).expect(text);
+            assert_eq!(seen, cpus.iter().copied().collect(), "{text}");
+            assert_eq!(cpu_list(&seen), written);
+        };
+        check("0", &[0], "0");
+        check("0-3,8\n", &[0, 1, 2, 3, 8], "0-3,8");
+        check("5,1,2", &[1, 2, 5], "1-2,5");
+        for wrong in ["", "a", "3-1", "1,", "0-", "x,1", "0-4294967295", "-1"] {
+            assert_eq!(parse_cpu_list(wrong), None, "{wrong}");
+        }
     }
 
     #[test]

@@ -88,7 +88,8 @@ impl Snapshot {
 }
 
 fn online() -> Option<u32> {
-    let list = crate::machine::topology::cpu_list(&text("/sys/devices/system/cpu/online"));
+    let list =
+        crate::machine::topology::parse_cpu_list(&text("/sys/devices/system/cpu/online")).unwrap_or_default();
     u32::try_from(list.len()).ok().filter(|&n| n > 0)
 }
 

@@ -1,7 +1,6 @@
 //! What a launch took of the processor.
 
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
 
 /// A thread is busy if it used at least this share of the time of the busiest one.
 pub const BUSY_SHARE: f64 = 0.05;
@@ -68,55 +67,9 @@ impl CpuSpan {
     }
 }
 
-/// Reads a list of processors as the kernel writes it, `0-3,8`. `None` if it is none.
-pub fn parse_cpu_list(text: &str) -> Option<BTreeSet<u32>> {
-    /// More processors than any machine has: a list like `0-4294967295` is refused.
-    const CPUS_MAX: u32 = 1 << 16;
-    let mut cpus = BTreeSet::new();
-    for part in text.trim().split(',') {
-        let (first, last) = part.split_once('-').unwrap_or((part, part));
-        let (first, last): (u32, u32) = (first.trim().parse().ok()?, last.trim().parse().ok()?);
-        if first > last || last >= CPUS_MAX {
-            return None;
-        }
-        cpus.extend(first..=last);
-    }
-    Some(cpus)
-}
-
-/// Writes a list of processors as the kernel does.
-pub fn cpu_list(cpus: &BTreeSet<u32>) -> String {
-    let mut ranges: Vec<(u32, u32)> = Vec::new();
-    for &cpu in cpus {
-        match ranges.last_mut() {
-            Some((_, last)) if *last + 1 == cpu => *last = cpu,
-            _ => ranges.push((cpu, cpu)),
-        }
-    }
-    let text = |&(first, last): &(u32, u32)| {
-        if first == last { first.to_string() } else { format!("{first}-{last}") }
-    };
-    ranges.iter().map(text).collect::<Vec<_>>().join(",")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn processor_lists_are_read_and_written() {
-        let check = |text: &str, cpus: &[u32], written: &str| {
-            let seen = parse_cpu_list(text).expect(text);
-            assert_eq!(seen, cpus.iter().copied().collect(), "{text}");
-            assert_eq!(cpu_list(&seen), written);
-        };
-        check("0", &[0], "0");
-        check("0-3,8\n", &[0, 1, 2, 3, 8], "0-3,8");
-        check("5,1,2", &[1, 2, 5], "1-2,5");
-        for wrong in ["", "a", "3-1", "1,", "0-4294967295", "-1"] {
-            assert_eq!(parse_cpu_list(wrong), None, "{wrong}");
-        }
-    }
 
     #[test]
     fn shares_need_both_figures() {

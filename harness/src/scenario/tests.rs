@@ -119,6 +119,10 @@ fn pinning_and_limits() {
     let s = parse(&format!("{GOOD}pin: on\nlimits: {{steal: 0.5}}\n")).unwrap();
     assert_eq!((s.pin, s.limits), (Pin::On, Limits { steal: 0.5, ..Limits::default() }));
     check(&format!("{GOOD}pin: onn\n"), "s/x.yaml:22: pin: unknown value `onn`; did you mean `on`?");
+    check(
+        &format!("{GOOD}limits: {{stael: 0.5}}\n"),
+        "s/x.yaml:22: limits: unknown key `stael`; did you mean `steal`?",
+    );
     check(&format!("{GOOD}limits: {{steal: 2}}\n"), "s/x.yaml:22: limits.steal: must be at most 1 (got 2)");
 }
 

@@ -33,8 +33,12 @@ pub fn bca_mean(samples: &[f64], seed: u64) -> Option<Interval> {
     if samples.first() == samples.last() {
         return Some(Interval { lo: centre, hi: centre });
     }
-    let bias = bias_correction(&statistics, centre);
-    let acceleration = acceleration(&samples);
+    Some(bca(&statistics, centre, acceleration(&samples)))
+}
+
+/// The bias-corrected and accelerated interval from ascending `statistics` of resamples and the `estimate` itself.
+pub(super) fn bca(statistics: &[f64], estimate: f64, acceleration: f64) -> Interval {
+    let bias = bias_correction(statistics, estimate);
     let level = |p: f64| {
         let shifted = bias + normal::quantile(p);
         let denominator = 1.0 - acceleration * shifted;
@@ -44,10 +48,10 @@ pub fn bca_mean(samples: &[f64], seed: u64) -> Option<Interval> {
         normal::cdf(bias + shifted / denominator)
     };
     let tail = (1.0 - CONFIDENCE) / 2.0;
-    Some(Interval {
-        lo: quantile_of_sorted(&statistics, level(tail)),
-        hi: quantile_of_sorted(&statistics, level(1.0 - tail)),
-    })
+    Interval {
+        lo: quantile_of_sorted(statistics, level(tail)),
+        hi: quantile_of_sorted(statistics, level(1.0 - tail)),
+    }
 }
 
 /// Ascending statistics of [`RESAMPLES`] resamples of `n` samples, each given as how often it holds every sample.

@@ -1,7 +1,7 @@
 //! Two independent samples: the ratio of two sessions, whose launches are paired with nothing.
 
-use super::bootstrap::generator;
-use super::{CONFIDENCE, Interval, RESAMPLES, normal, quantile_of_sorted, sorted};
+use super::bootstrap::{bca, generator};
+use super::{Interval, RESAMPLES, sorted};
 use crate::prompts::below;
 
 /// The ratio of two independent samples.
@@ -29,7 +29,7 @@ pub fn independent_ratio(a: &[f64], b: &[f64], seed: u64) -> Option<IndependentR
     let logs = |values: &[f64]| sorted(&values.iter().map(|v| v.ln()).collect::<Vec<_>>());
     let (a, b) = (logs(a), logs(b));
     let difference = mean(&b) - mean(&a);
-    let interval = (a.len() > 1 && b.len() > 1).then(|| bca(&a, &b, difference, seed));
+    let interval = (a.len() > 1 && b.len() > 1).then(|| interval_of_difference(&a, &b, difference, seed));
     Some(IndependentRatio {
         value: difference.exp(),
         interval: interval.map(|i| Interval { lo: i.lo.exp(), hi: i.hi.exp() }),
@@ -39,7 +39,7 @@ pub fn independent_ratio(a: &[f64], b: &[f64], seed: u64) -> Option<IndependentR
 }
 
 /// The BCa interval of mean(b) − mean(a).
-fn bca(a: &[f64], b: &[f64], difference: f64, seed: u64) -> Interval {
+fn interval_of_difference(a: &[f64], b: &[f64], difference: f64, seed: u64) -> Interval {
     let mut rng = generator(seed);
     let mut resampled = |samples: &[f64]| {
         let n = samples.len();
@@ -53,25 +53,7 @@ fn bca(a: &[f64], b: &[f64], difference: f64, seed: u64) -> Interval {
     if width <= 1e-12 * scale {
         return Interval { lo: difference, hi: difference };
     }
-    // Ties with the estimate count half; sums in another order differ in their last bits.
-    let tie = 1e-9 * width;
-    let less = statistics.partition_point(|&s| s < difference - tie);
-    let not_greater = statistics.partition_point(|&s| s <= difference + tie);
-    let bias = normal::quantile((less + not_greater) as f64 / 2.0 / RESAMPLES as f64);
-    let acceleration = acceleration(a, b);
-    let level = |p: f64| {
-        let shifted = bias + normal::quantile(p);
-        let denominator = 1.0 - acceleration * shifted;
-        if denominator <= 0.0 {
-            return if shifted > 0.0 { 1.0 } else { 0.0 };
-        }
-        normal::cdf(bias + shifted / denominator)
-    };
-    let tail = (1.0 - CONFIDENCE) / 2.0;
-    Interval {
-        lo: quantile_of_sorted(&statistics, level(tail)),
-        hi: quantile_of_sorted(&statistics, level(1.0 - tail)),
-    }
+    bca(&statistics, difference, acceleration(a, b))
 }
 
 /// A sixth of the skewness of the influences: of a mean, each value's distance from it, over the sample's size.

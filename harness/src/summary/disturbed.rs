@@ -5,14 +5,11 @@ use crate::bundle::Manifest;
 use crate::sample::{CpuSpan, LaunchRecord, Outcome};
 use crate::scenario::SIMULATED_ID;
 use crate::units::ns_to_s;
-use crate::withdrawal::{
-    Disturbed, Kind, Limits, Seen, canary_medians, reasons, unavailable, withdrawn_blocks,
-};
+use crate::withdrawal::{Disturbed, Kind, Seen, canary_medians, reasons, unavailable, withdrawn_blocks};
 use std::collections::BTreeMap;
 
 /// By workload, threads and block. A launch that failed, or that is a cross-check, counts as well: what disturbed it ran beside the others.
 pub(super) fn disturbances(manifest: &Manifest, records: &[LaunchRecord]) -> Vec<Disturbance> {
-    let limits = limits(manifest);
     let is_played =
         |r: &LaunchRecord| manifest.scenario.framework(&r.framework).is_some_and(|f| f.id == SIMULATED_ID);
     // What was played from a script cannot be disturbed.
@@ -24,7 +21,7 @@ pub(super) fn disturbances(manifest: &Manifest, records: &[LaunchRecord]) -> Vec
         let launch = Disturbed {
             launch_id: record.launch_id.clone(),
             block: record.block,
-            reasons: reasons(seen, &medians, &limits),
+            reasons: reasons(seen, &medians, &manifest.scenario.limits),
         };
         columns.entry((record.workload.clone(), record.threads)).or_default().push(launch);
     }
@@ -45,18 +42,6 @@ pub(super) fn unseen(records: &[LaunchRecord]) -> Vec<Kind> {
     let each: Vec<Vec<Kind>> = measured.map(|r| unavailable(&seen(r))).collect();
     let Some(first) = each.first() else { return Vec::new() };
     first.iter().copied().filter(|kind| each.iter().all(|kinds| kinds.contains(kind))).collect()
-}
-
-fn limits(manifest: &Manifest) -> Limits {
-    let asked = &manifest.scenario.limits;
-    Limits {
-        canary_drift: asked.canary_drift,
-        steal_share: asked.steal,
-        other_cpu_cores: asked.other_cpu,
-        involuntary_switches_per_s: asked.involuntary_switches_per_s,
-        major_faults: asked.major_faults,
-        ..Limits::default()
-    }
 }
 
 fn seen(record: &LaunchRecord) -> Seen {

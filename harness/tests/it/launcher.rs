@@ -2,9 +2,10 @@
 
 use harness::framework::{Conversation, LaunchSpec};
 use harness::launch::Launcher;
+use harness::machine::topology::parse_cpu_list;
 use harness::protocol::{Job, JobModel, PROTOCOL_VERSION};
 use harness::redact::Redactor;
-use harness::sample::{Gate, Measured, Outcome, gate, parse_cpu_list};
+use harness::sample::{Gate, Measured, Outcome, gate};
 use std::time::Duration;
 
 /// Tells the processes of one launch from those of others.

@@ -4,7 +4,7 @@ use super::{Args, Usage};
 use crate::cache::Cache;
 use crate::conditions::CanaryRunner;
 use crate::machine::affinity;
-use crate::machine::topology::{Topology, cpu_list};
+use crate::machine::topology::{Topology, parse_cpu_list};
 use crate::machine::{Machine, bandwidth_bytes, measure_in_child};
 use crate::preflight::{self, Finding, MachineLock, Needs, Severity, Snapshot};
 use crate::scenario::{Pin, SIMULATED_ID, Scenario};
@@ -88,7 +88,7 @@ pub(super) fn cpus(pin: Pin, threads: u32) -> Option<Vec<u32>> {
 fn allowed() -> Option<Vec<u32>> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let list = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"))?;
-    Some(cpu_list(list.trim()))
+    Some(parse_cpu_list(list)?.into_iter().collect())
 }
 
 /// Keeps other runs from this machine for as long as it lives.
