@@ -125,7 +125,7 @@ pub fn audit(dir: &Path) -> Result<Audit, BundleError> {
     findings.extend(plan::line_findings(manifest, &bundle.records, told));
     findings.extend(unfinished(&bundle));
     findings.extend(ended_elsewhere(&bundle));
-    findings.extend(samples::findings(&manifest.scenario, &bundle.records));
+    findings.extend(samples::findings(manifest, &bundle.records));
     if let Some(complete) = &bundle.seal.complete {
         findings.extend(log_findings(dir, complete)?);
     }

@@ -100,6 +100,9 @@ pub enum Event {
         load_ns: u64,
         /// Compute threads in use.
         threads_used: u32,
+        /// What it works with; `None` where it does not tell.
+        #[serde(default)]
+        settings: Option<Settings>,
     },
     /// A named moment, for the memory curve.
     Phase {
@@ -129,6 +132,22 @@ pub enum Event {
         /// For a person.
         message: String,
     },
+}
+
+/// What a runner works with, each as far as it knows: what it cannot tell it leaves out.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Settings {
+    /// KV positions that a request may use: those allocated, or the limit that the runner holds a growing cache to.
+    pub context: Option<u32>,
+    /// Prompt tokens computed at once, at most.
+    pub batch: Option<u32>,
+    /// Element type of the KV cache, with its bits in the name: `f16`, `bf16`, `f32`, `q8_0`, `u8`.
+    pub kv_type: Option<String>,
+    /// Size of the model file that it opened. Of a file made from the job's: of the one that it was made from.
+    pub model_bytes: Option<u64>,
+    /// That file's sha256, if it computed it; never copied from the job.
+    pub model_sha256: Option<String>,
 }
 
 /// One request as the runner timed it.

@@ -9,7 +9,7 @@ pub use forced::Forced;
 pub use memory::{Memory, PeakSince};
 
 use crate::conditions::Conditions;
-use crate::protocol::WeightsClass;
+use crate::protocol::{Settings, WeightsClass};
 use crate::units::{ns_to_ms, ns_to_s};
 use serde::{Deserialize, Serialize};
 
@@ -114,6 +114,9 @@ pub struct Measured {
     pub features: Vec<String>,
     /// Threads in use, where the framework tells.
     pub threads_used: Option<u32>,
+    /// What a runner told of its settings.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settings: Option<Settings>,
     /// From the launch of the process until it could take a prompt, by the launcher's clock.
     pub load_ns: Option<u64>,
     /// The first, cold request, and when its first token was there, counted from the launch of the process.
@@ -198,7 +201,7 @@ pub mod gate {
     pub const THREADS_SEEN: &str = "threads_seen";
     /// The processes ran on no other processors than those asked for.
     pub const AFFINITY: &str = "affinity";
-    /// The framework names the model file that it was given, where it tells, and the class of its weights.
+    /// The framework names the model file that it was given, or tells its size or hash, and the class of its weights.
     pub const WEIGHTS: &str = "weights";
     /// The settings that the framework tells are those asked for.
     pub const SETTINGS: &str = "settings";

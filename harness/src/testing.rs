@@ -161,6 +161,7 @@ pub(crate) fn measured(planned: &PlannedLaunch, speed: Speed, workload: &Workloa
         weights_class: WeightsClass::A,
         features: vec!["avx2".to_owned()],
         threads_used: Some(planned.cell.threads),
+        settings: None,
         load_ns: Some((120e6 / wobble) as u64),
         cold: Some(ColdRequest {
             first_token_after_launch_ns: 120_000_000 + prefill_ns,

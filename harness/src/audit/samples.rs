@@ -1,13 +1,16 @@
 //! Whether each line agrees with itself: lengths, times, and the gates that follow from the figures beside them. Pure.
 
 use super::{Finding, RESTORE};
+use crate::bundle::Manifest;
 use crate::framework::gates::{Expected, check_lengths, gates};
+use crate::framework::settings::{Asked, settings_gates};
 use crate::machine::topology::parse_cpu_list;
 use crate::sample::{Gate, LaunchRecord, Measured, Outcome, RequestSample, Role, gate};
 use crate::scenario::Scenario;
 
 /// Every line of `records`, which have their `right_output` gates as computed on reading.
-pub(super) fn findings(scenario: &Scenario, records: &[LaunchRecord]) -> Vec<Finding> {
+pub(super) fn findings(manifest: &Manifest, records: &[LaunchRecord]) -> Vec<Finding> {
+    let scenario = &manifest.scenario;
     let mut findings = Vec::new();
     for (line, record) in (1..).zip(records) {
         let at =
@@ -24,7 +27,8 @@ pub(super) fn findings(scenario: &Scenario, records: &[LaunchRecord]) -> Vec<Fin
                 findings.push(at(failure.message));
             }
             findings.extend(request_findings(measured).into_iter().map(at));
-            for (wanted, found) in gate_differences(&expected, measured) {
+            let computed = [gates(&expected, measured), told_gates(manifest, record, measured)].concat();
+            for (wanted, found) in gate_differences(computed, measured) {
                 findings.push(at("gate does not follow from the figures".into()).values(wanted, found));
             }
         }
@@ -79,10 +83,19 @@ fn request_findings(measured: &Measured) -> Vec<String> {
     problems
 }
 
+/// The gates on what a runner told of its settings.
+fn told_gates(manifest: &Manifest, record: &LaunchRecord, measured: &Measured) -> Vec<Gate> {
+    let (Some(told), Some(workload)) = (&measured.settings, manifest.scenario.workload(&record.workload))
+    else {
+        return Vec::new();
+    };
+    let model = (manifest.model.sha256.as_str(), manifest.model.bytes);
+    settings_gates(&Asked::by(&manifest.scenario, workload, model), measured.weights_class, told)
+}
+
 /// Gates that are recorded otherwise than they follow, or not recorded, as (expected, found).
-fn gate_differences(expected: &Expected, measured: &Measured) -> Vec<(String, String)> {
+fn gate_differences(computed: Vec<Gate>, measured: &Measured) -> Vec<(String, String)> {
     let recorded = |name: &str| measured.gates.iter().find(|g| g.name == name);
-    let computed = gates(expected, measured);
     let is_basic = |g: &&Gate| {
         let basic = [
             gate::PROMPT_COUNT,
@@ -91,6 +104,8 @@ fn gate_differences(expected: &Expected, measured: &Measured) -> Vec<(String, St
             gate::THREADS,
             gate::THREADS_SEEN,
             gate::AFFINITY,
+            gate::WEIGHTS,
+            gate::SETTINGS,
         ];
         basic.contains(&&*g.name)
     };

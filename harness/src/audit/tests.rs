@@ -34,7 +34,7 @@ fn consistent() -> (Manifest, Vec<LaunchRecord>) {
 fn findings(manifest: &Manifest, records: &[LaunchRecord]) -> Vec<String> {
     let mut findings = plan::manifest_findings(manifest);
     findings.extend(plan::line_findings(manifest, records, false));
-    findings.extend(samples::findings(&manifest.scenario, records));
+    findings.extend(samples::findings(manifest, records));
     findings.iter().map(Finding::to_string).collect()
 }
 

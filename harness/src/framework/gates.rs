@@ -132,6 +132,11 @@ fn threads_seen(threads: u32, measured: &Measured) -> Option<(String, String, bo
     Some((format!("at most {busy_max} busy threads, {cpus_max:.1} CPUs"), seen, passed))
 }
 
+/// Whether a context that was told is the one asked for, rounded up or not.
+pub(super) fn is_context_close(wanted: u32, told: u32) -> bool {
+    (wanted..wanted.saturating_add(CONTEXT_STEP)).contains(&told)
+}
+
 /// The gates on what a server tells of itself; none for what it does not tell.
 pub fn told_gates(wanted: &Wanted, class: WeightsClass, told: &Told) -> Vec<Gate> {
     let mut gates = Vec::new();
@@ -145,9 +150,14 @@ pub fn told_gates(wanted: &Wanted, class: WeightsClass, told: &Told) -> Vec<Gate
         let wanted_file = format!("{}, sha256 {sha256}…", file(&wanted.model_path));
         add(gate::WEIGHTS, *path == wanted.model_path, wanted_file, format!("{seen}, class {class:?}"));
     }
-    let is_close = |told: u32| (wanted.context..wanted.context.saturating_add(CONTEXT_STEP)).contains(&told);
     let settings = [
-        told.context.map(|n| (is_close(n), format!("context {}", wanted.context), format!("context {n}"))),
+        told.context.map(|n| {
+            (
+                is_context_close(wanted.context, n),
+                format!("context {}", wanted.context),
+                format!("context {n}"),
+            )
+        }),
         told.slots.map(|n| (n == wanted.slots, format!("slots {}", wanted.slots), format!("slots {n}"))),
     ];
     let settings: Vec<_> = settings.into_iter().flatten().collect();
@@ -195,6 +205,7 @@ mod tests {
             weights_class: WeightsClass::A,
             features: vec![],
             threads_used: Some(2),
+            settings: None,
             load_ns: Some(1),
             cold: Some(ColdRequest { first_token_after_launch_ns: 1, request: request(0, 2) }),
             requests: vec![request(1, 4), request(2, 4)],

@@ -10,6 +10,7 @@ pub mod llama_cpp;
 pub mod registry;
 pub mod runner;
 pub mod server;
+pub mod settings;
 pub mod sse;
 
 use crate::protocol::{Job, Verify, WeightsClass};

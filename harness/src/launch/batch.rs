@@ -37,6 +37,7 @@ pub(super) fn talk(
         weights_class,
         features: vec![],
         threads_used: answer.threads_used,
+        settings: None,
         load_ns: None,
         cold: None,
         requests: vec![],

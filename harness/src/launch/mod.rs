@@ -155,7 +155,7 @@ impl Launcher {
 /// Gates, or the refusal of a launch with the wrong number of tokens.
 fn accept(expected: &Expected, mut measured: Measured) -> Result<Measured, Failure> {
     check_lengths(expected, &measured)?;
-    // A server's conversation has brought some.
+    // A conversation has brought some, if it was told settings.
     measured.gates.extend(gates(expected, &measured));
     Ok(measured)
 }

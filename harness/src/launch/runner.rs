@@ -4,7 +4,10 @@ use super::child::ChildProcess;
 use super::sampler::{Sampler, Usage};
 use super::{Limits, Stop, ns};
 use crate::framework::Failure;
-use crate::protocol::{Event, EventOrder, Job, ProtocolError, SampleEvent, WeightsClass, parse_event};
+use crate::framework::settings::{Asked, settings_gates};
+use crate::protocol::{
+    Event, EventOrder, Job, ProtocolError, SampleEvent, Settings, WeightsClass, parse_event,
+};
 use crate::sample::{ColdRequest, FEATURE_SELF_REPORTED_LOAD, FailureKind, Forced, Measured, RequestSample};
 use std::time::Instant;
 
@@ -58,6 +61,7 @@ struct Heard {
     weights_class: Option<WeightsClass>,
     features: Vec<String>,
     threads_used: u32,
+    settings: Option<Settings>,
     load_ns: u64,
     samples: Vec<SampleEvent>,
     verify_token_ids: Option<Vec<u32>>,
@@ -76,7 +80,8 @@ impl Heard {
                     self.features.push(FEATURE_SELF_REPORTED_LOAD.into());
                 }
             }
-            Event::Ready { load_ns, threads_used } => {
+            Event::Ready { load_ns, threads_used, settings } => {
+                self.settings = settings;
                 self.load_ns = if self_reported_load { load_ns } else { since_start_ns };
                 self.threads_used = threads_used;
             }
@@ -102,17 +107,23 @@ impl Heard {
             });
         let asked = job.verify.as_ref().filter(|v| v.asks_for_distributions());
         let told = asked.map(|v| Forced::checked(v.forced.clone(), self.forced_top)).transpose();
+        let weights_class = self.weights_class.unwrap_or(WeightsClass::C);
+        let model_bytes = std::fs::metadata(&job.model.path).ok().map(|meta| meta.len());
+        let gates = self.settings.as_ref().map_or_else(Vec::new, |told| {
+            settings_gates(&Asked { model_bytes, ..Asked::of(job) }, weights_class, told)
+        });
         Ok(Measured {
             version: self.version,
             build: self.build,
-            weights_class: self.weights_class.unwrap_or(WeightsClass::C),
+            weights_class,
             features: self.features,
             threads_used: Some(self.threads_used),
+            settings: self.settings,
             load_ns: Some(self.load_ns),
             cold,
             requests,
             memory: usage.memory,
-            gates: vec![],
+            gates,
             reported: vec![],
             verify_token_ids: self.verify_token_ids,
             cpu: usage.cpu,

@@ -111,6 +111,7 @@ impl Client {
             weights_class: talk.weights_class,
             features: vec![],
             threads_used: None,
+            settings: None,
             load_ns: Some(load_ns),
             cold,
             requests,

@@ -1,7 +1,7 @@
 //! `harness runner engine`: the engine of this repository behind [`Backend`].
 
-use super::serve::{Backend, JOB, RunnerError};
-use crate::protocol::{Event, Job, WeightsClass};
+use super::serve::{Backend, JOB, Loaded, RunnerError};
+use crate::protocol::{Event, Job, Settings, WeightsClass};
 use engine::session::DEFAULT_BATCH;
 use engine::simd::Level;
 use engine::{ErrorKind, Model, ModelOptions, Session, SessionOptions};
@@ -48,7 +48,7 @@ impl Backend for EngineBackend {
         }
     }
 
-    fn load(&mut self, job: &Job) -> Result<u32, RunnerError> {
+    fn load(&mut self, job: &Job) -> Result<Loaded, RunnerError> {
         if job.kv_type != KV_TYPE {
             let message = format!("kv_type {} is not supported; the engine has {KV_TYPE}", job.kv_type);
             return Err(RunnerError::new("unsupported", message));
@@ -60,9 +60,17 @@ impl Backend for EngineBackend {
         let batch = DEFAULT_BATCH.min(job.batch as usize);
         let context = job.context as usize;
         let options = SessionOptions { context: Some(context), threads: Some(threads), batch: Some(batch) };
-        self.session = Some(model.session(options).map_err(refused)?);
+        let session = model.session(options).map_err(refused)?;
+        let settings = Settings {
+            context: u32::try_from(session.context()).ok(),
+            batch: u32::try_from(batch).ok(),
+            kv_type: Some(KV_TYPE.into()),
+            model_bytes: std::fs::metadata(&job.model.path).ok().map(|meta| meta.len()),
+            model_sha256: None,
+        };
+        self.session = Some(session);
         self.logits.reserve_exact(model.config().n_vocab);
-        Ok(u32::try_from(model.threads()).unwrap_or(u32::MAX))
+        Ok(Loaded { threads_used: u32::try_from(model.threads()).unwrap_or(u32::MAX), settings })
     }
 
     fn clear(&mut self) {

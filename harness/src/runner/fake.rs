@@ -165,7 +165,7 @@ pub fn play(
     }
     let threads_used = script.threads_used.unwrap_or(job.threads);
     let load_ns = seconds_to_ns(script.load_ms / 1e3);
-    speaker.say(&Event::Ready { load_ns, threads_used })?;
+    speaker.say(&Event::Ready { load_ns, threads_used, settings: None })?;
     if crashes_after("ready") {
         eprintln!("fake: crashing as scripted");
         return Ok(Some(CRASH_CODE));

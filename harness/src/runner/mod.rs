@@ -8,4 +8,4 @@ mod logits;
 mod serve;
 pub mod yardsticks;
 
-pub use serve::{Backend, RunnerError, serve};
+pub use serve::{Backend, Loaded, RunnerError, serve};

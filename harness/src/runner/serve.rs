@@ -1,7 +1,7 @@
 //! The runner's side of the protocol, for any engine behind [`Backend`].
 
 use super::logits::{largest, largest_log_probabilities};
-use crate::protocol::{Event, Job, PROTOCOL_VERSION, SampleEvent, Verify};
+use crate::protocol::{Event, Job, PROTOCOL_VERSION, SampleEvent, Settings, Verify};
 use std::io::{BufRead, Write};
 use std::time::Instant;
 
@@ -12,8 +12,8 @@ pub(super) const JOB: &str = "job";
 pub trait Backend {
     /// Who it is: an [`Event::Hello`].
     fn hello(&self) -> Event;
-    /// Loads the model and makes a session; returns the threads in use.
-    fn load(&mut self, job: &Job) -> Result<u32, RunnerError>;
+    /// Loads the model and makes a session.
+    fn load(&mut self, job: &Job) -> Result<Loaded, RunnerError>;
     /// Forgets every position.
     fn clear(&mut self);
     /// Processes a prompt; returns the most likely next token.
@@ -22,6 +22,15 @@ pub trait Backend {
     fn decode(&mut self, token_id: u32) -> Result<u32, RunnerError>;
     /// The logits after the last step, \[n_vocab\].
     fn logits(&self) -> &[f32];
+}
+
+/// What a backend works with, once it has loaded its model.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Loaded {
+    /// Compute threads in use.
+    pub threads_used: u32,
+    /// See [`Settings`].
+    pub settings: Settings,
 }
 
 /// Why a runner gives up: an [`Event::Error`].
@@ -78,8 +87,9 @@ fn carry_out(
 ) -> Result<(), RunnerError> {
     speaker.say(&backend.hello())?;
     let started = Instant::now();
-    let threads_used = backend.load(job)?;
-    speaker.say(&Event::Ready { load_ns: elapsed_ns(started), threads_used })?;
+    let Loaded { threads_used, settings } = backend.load(job)?;
+    let load_ns = elapsed_ns(started);
+    speaker.say(&Event::Ready { load_ns, threads_used, settings: Some(settings) })?;
     for (rep, prompt) in (0..).zip(&job.prompts) {
         let is_cold = rep == 0 && job.cold_generate > 0;
         let n_generate = if is_cold { job.cold_generate } else { job.n_generate };
@@ -206,10 +216,10 @@ mod tests {
             }
         }
 
-        fn load(&mut self, job: &Job) -> Result<u32, RunnerError> {
+        fn load(&mut self, job: &Job) -> Result<Loaded, RunnerError> {
             match job.model.path.as_str() {
                 "/missing" => Err(RunnerError::new("model", "/missing: no such file")),
-                _ => Ok(job.threads),
+                _ => Ok(Loaded { threads_used: job.threads, ..Loaded::default() }),
             }
         }
 

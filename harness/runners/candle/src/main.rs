@@ -10,7 +10,7 @@ mod protocol;
 mod session;
 
 use anyhow::{Context, Result};
-use protocol::{Event, Job, PROTOCOL_VERSION, RunnerError, Sample, send};
+use protocol::{Event, Job, PROTOCOL_VERSION, RunnerError, Sample, Settings, send};
 use session::Session;
 use std::io::{BufRead, Read};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -51,7 +51,8 @@ fn serve() -> Result<()> {
 
     let loading = Instant::now();
     let mut session = Session::load(job.model.path.as_ref(), job.context)?;
-    send(&Event::Ready { load_ns: elapsed_ns(loading), threads_used })?;
+    let load_ns = elapsed_ns(loading);
+    send(&Event::Ready { load_ns, threads_used, settings: settings(&job) })?;
 
     for (rep, prompt) in job.prompts.iter().enumerate() {
         let cold = rep == 0 && job.cold_generate > 0;
@@ -80,6 +81,15 @@ fn serve() -> Result<()> {
     // The launcher reads this process's high-water marks now, while it is alive.
     stdin.read_to_end(&mut Vec::new()).context("cannot wait for stdin to close")?;
     Ok(())
+}
+
+fn settings(job: &Job) -> Settings {
+    Settings {
+        context: job.context,
+        // The rotated keys, and the values, are kept as the matrix products of quantized weights give them.
+        kv_type: "f32",
+        model_bytes: std::fs::metadata(&job.model.path).ok().map(|meta| meta.len()),
+    }
 }
 
 fn parse_job(line: &str) -> Result<Job> {

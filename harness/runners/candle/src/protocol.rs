@@ -50,6 +50,7 @@ pub(crate) enum Event<'a> {
     Ready {
         load_ns: u64,
         threads_used: u32,
+        settings: Settings,
     },
     Phase {
         name: &'a str,
@@ -65,6 +66,15 @@ pub(crate) enum Event<'a> {
         kind: &'a str,
         message: &'a str,
     },
+}
+
+/// What candle works with. It has no batches: a prompt is computed at once.
+#[derive(Debug, Serialize)]
+pub(crate) struct Settings {
+    /// The limit that this runner holds the cache to, which grows.
+    pub(crate) context: u32,
+    pub(crate) kv_type: &'static str,
+    pub(crate) model_bytes: Option<u64>,
 }
 
 /// One request; times in nanoseconds from its start.

@@ -7,6 +7,7 @@ use crate::framework::server::{Answer as Told, Asked, CompletionServer, StampedE
 use crate::framework::sse::SseSplitter;
 use crate::protocol::{JobModel, PROTOCOL_VERSION, Verify, WeightsClass, parse_event};
 use crate::runner::engine::EngineBackend;
+use crate::runner::serve::Loaded;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -32,8 +33,8 @@ impl Backend for Counter {
         }
     }
 
-    fn load(&mut self, job: &Job) -> Result<u32, RunnerError> {
-        Ok(job.threads)
+    fn load(&mut self, job: &Job) -> Result<Loaded, RunnerError> {
+        Ok(Loaded { threads_used: job.threads, ..Loaded::default() })
     }
 
     fn clear(&mut self) {}
