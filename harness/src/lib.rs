@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 pub mod units;
+pub mod escape;
 pub mod redact;
 pub mod cache;
 pub mod machine;
@@ -21,6 +22,7 @@ pub mod setup;
 pub mod prompts;
 pub mod plan;
 pub mod launch;
+pub mod conformance;
 pub mod bundle;
 pub mod runner;
 pub mod stats;

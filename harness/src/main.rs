@@ -17,7 +17,7 @@ fn main() -> ExitCode {
     match harness::cmd::run(cli.command) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            eprintln!("error: {}", harness::escape::printable_lines(&format!("{error:#}")));
             ExitCode::from(1)
         }
     }

@@ -1,6 +1,7 @@
 //! `samples.csv`: one line for each launch, for spreadsheets. Rebuilt from the records at any time.
 
 use super::read::{Bundle, BundleError};
+use crate::escape::csv_text;
 use crate::sample::{LaunchRecord, Measured, Metric, Outcome};
 use crate::units::ns_to_s;
 
@@ -56,8 +57,8 @@ fn line(record: &LaunchRecord) -> Vec<String> {
         record.block.to_string(),
         record.position.to_string(),
         word(&record.role),
-        record.framework.clone(),
-        record.workload.clone(),
+        csv_text(&record.framework),
+        csv_text(&record.workload),
         record.threads.to_string(),
         record.started_at.clone(),
         ns_to_s(record.wall_ns).to_string(),
@@ -65,7 +66,7 @@ fn line(record: &LaunchRecord) -> Vec<String> {
     match &record.outcome {
         Outcome::Measured(measured) => cells.extend(measured_cells(measured)),
         Outcome::Failed { kind, message, .. } => {
-            cells.extend(["failed".into(), word(kind), message.replace('\n', " ")]);
+            cells.extend(["failed".into(), word(kind), csv_text(message)]);
         }
     }
     cells.resize(COLUMNS.len(), String::new());
@@ -80,7 +81,7 @@ fn measured_cells(m: &Measured) -> Vec<String> {
         "measured".into(),
         String::new(),
         String::new(),
-        m.version.clone(),
+        csv_text(&m.version),
         word(&m.weights_class),
         metric(Metric::Load),
         metric(Metric::TtftWarm),
@@ -93,7 +94,7 @@ fn measured_cells(m: &Measured) -> Vec<String> {
         bytes(m.memory.rss_file_bytes),
         bytes(m.memory.pss_bytes),
         m.gates_passed().to_string(),
-        failed.join(" "),
+        csv_text(&failed.join(" ")),
     ]
 }
 

@@ -1,5 +1,6 @@
 //! A drawing surface in pixels over plotters' SVG backend, with the charts' palette.
 
+use crate::escape::printable;
 use plotters::coord::Shift;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
@@ -168,7 +169,7 @@ impl<'a> Canvas<'a> {
         // The backend divides sizes by 1.24.
         let desc = FontDesc::new(FontFamily::SansSerif, f64::from(font.size) * 1.24, weight).transform(turn);
         let style = TextStyle::from(desc).color(&font.colour).pos(Pos::new(h_pos, VPos::Center));
-        self.draw(&Text::new(text.to_owned(), at, style));
+        self.draw(&Text::new(printable(text), at, style));
     }
 
     fn draw<'e, E>(&self, element: &'e E)
@@ -240,5 +241,5 @@ impl Axis {
 }
 
 fn xml(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+    printable(text).replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }

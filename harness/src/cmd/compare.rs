@@ -2,6 +2,7 @@
 
 use crate::bundle::{self, Bundle};
 use crate::comparison::{Comparison, Side, compare, markdown};
+use crate::escape::printable;
 use anyhow::Result;
 use serde_json::json;
 use std::path::PathBuf;
@@ -51,8 +52,8 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     for line in comparison.regressions() {
         eprintln!(
             "regression: {}, {}, {} threads: {} is {}",
-            line.framework,
-            line.workload,
+            printable(&line.framework),
+            printable(&line.workload),
             line.threads,
             line.metric,
             line.verdict.unwrap_or_default()
@@ -62,7 +63,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         return Ok(ExitCode::from(EXIT_REGRESSION));
     }
     if let Some(reason) = comparison.blind_spot() {
-        eprintln!("error: a regression could have gone unseen: {reason}");
+        eprintln!("error: a regression could have gone unseen: {}", printable(&reason));
         return Ok(ExitCode::from(EXIT_NOT_COMPARABLE));
     }
     Ok(ExitCode::SUCCESS)
@@ -89,6 +90,6 @@ fn refuse(args: &Args, reasons: &[String]) -> Result<ExitCode> {
         println!("{}", serde_json::to_string_pretty(&document)?);
     }
     eprintln!("error: these bundles cannot be compared:");
-    reasons.iter().for_each(|reason| eprintln!("- {reason}"));
+    reasons.iter().for_each(|reason| eprintln!("- {}", printable(reason)));
     Ok(ExitCode::from(EXIT_NOT_COMPARABLE))
 }

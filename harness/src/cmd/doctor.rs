@@ -3,6 +3,7 @@
 mod checks;
 
 use crate::cache::Cache;
+use crate::escape::printable;
 use crate::framework::Registry;
 use crate::scenario::Scenario;
 use anyhow::{Context, Result};
@@ -90,14 +91,15 @@ fn table(checks: &[Check]) -> Table {
     table.set_header(["", "what", "found", "what to do"]);
     for check in checks {
         let remedy = check.remedy.as_deref().unwrap_or_default();
-        table.add_row([check.status.word(), check.name.as_str(), check.found.as_str(), remedy]);
+        let (name, found, remedy) = (printable(&check.name), printable(&check.found), printable(remedy));
+        table.add_row([check.status.word(), name.as_str(), found.as_str(), remedy.as_str()]);
     }
     table
 }
 
 fn plain_line(check: &Check) -> String {
     let remedy = check.remedy.as_ref().map(|text| format!(" -> {text}")).unwrap_or_default();
-    format!("{:<8} {}: {}{remedy}", check.status.word(), check.name, check.found)
+    printable(&format!("{:<8} {}: {}{remedy}", check.status.word(), check.name, check.found))
 }
 
 #[cfg(test)]

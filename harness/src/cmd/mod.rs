@@ -1,5 +1,6 @@
 //! The commands: one file each, one line each in [`Command`].
 
+pub mod check_runner;
 pub mod child;
 pub mod compare;
 pub mod doctor;
@@ -29,6 +30,8 @@ pub enum Command {
     Verify(verify::Args),
     /// Compare a bundle with an earlier one.
     Compare(compare::Args),
+    /// Exercise a runner and say what it does wrong.
+    CheckRunner(check_runner::Args),
     /// Print the JSON Schema of scenarios.
     Schema,
     /// Speak the runner protocol
@@ -51,6 +54,7 @@ pub fn run(command: Command) -> Result<ExitCode> {
         Command::Report(args) => report::run(args),
         Command::Verify(args) => verify::run(&args),
         Command::Compare(args) => compare::run(&args),
+        Command::CheckRunner(args) => check_runner::run(&args),
         Command::Schema => schema::run(),
         Command::Runner(which) => runner::run(&which),
         Command::LaunchChild(args) => child::run(&args),

@@ -2,6 +2,7 @@
 
 use crate::bundle::{self, Bundle, write_atomically};
 use crate::chart::KINDS;
+use crate::escape::printable;
 use crate::report::{Rendered, render};
 use anyhow::{Context, Result, bail};
 use std::fs;
@@ -34,7 +35,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
         let bundle = match bundle::read(dir) {
             Ok(bundle) => bundle,
             Err(error) => {
-                eprintln!("error: {error}");
+                eprintln!("error: {}", printable(&error.to_string()));
                 return Ok(ExitCode::from(2));
             }
         };

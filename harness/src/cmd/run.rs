@@ -11,6 +11,7 @@ mod provenance;
 mod verifying;
 
 use crate::bundle::{self, Bundle};
+use crate::escape::printable_lines;
 use crate::sample::{LaunchRecord, Outcome, Role};
 use anyhow::Result;
 use launching::Ended;
@@ -66,7 +67,7 @@ struct Usage(String);
 pub fn run(args: &Args) -> Result<ExitCode> {
     match pipeline(args) {
         Err(error) if error.is::<Usage>() => {
-            eprintln!("error: {error}");
+            eprintln!("error: {}", printable_lines(&error.to_string()));
             Ok(ExitCode::from(EXIT_USAGE))
         }
         result => result,

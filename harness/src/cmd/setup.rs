@@ -1,6 +1,7 @@
 //! `harness setup`: provides the frameworks that are missing.
 
 use crate::cache::Cache;
+use crate::escape::printable;
 use crate::framework::Registry;
 use crate::framework::registry::Entry;
 use crate::setup;
@@ -39,14 +40,17 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         match outcome {
             Ok(found) => {
                 let version = found.version.map(|v| format!(" {v}")).unwrap_or_default();
-                println!("{id}{version}: {} ({})", found.program.display(), found.how);
+                println!(
+                    "{}",
+                    printable(&format!("{id}{version}: {} ({})", found.program.display(), found.how))
+                );
                 for note in found.notes {
                     println!("{id}: {note}");
                 }
             }
             Err(error) => {
                 has_failed = true;
-                eprintln!("error: {id}: {error:#}");
+                eprintln!("error: {}", printable(&format!("{id}: {error:#}")));
             }
         }
     }

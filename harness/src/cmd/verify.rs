@@ -2,6 +2,7 @@
 
 use crate::audit::{Audit, audit};
 use crate::bundle::BundleError;
+use crate::escape::printable;
 use anyhow::Result;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -48,15 +49,15 @@ fn show(dir: &Path, result: &Result<Audit, BundleError>) {
     let audit = match result {
         Ok(audit) => audit,
         Err(error) => {
-            eprintln!("error: {error}");
+            eprintln!("error: {}", printable(&error.to_string()));
             return;
         }
     };
     for finding in &audit.findings {
-        eprintln!("{}/{finding}", dir.display());
+        eprintln!("{}/{}", dir.display(), printable(&finding.to_string()));
     }
     for note in &audit.notes {
-        println!("{}: {note}", dir.display());
+        println!("{}: {}", dir.display(), printable(&note.to_string()));
     }
     let verdict = match audit.findings.len() {
         0 => "verified".to_owned(),

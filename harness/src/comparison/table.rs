@@ -1,6 +1,7 @@
 //! The comparison in Markdown.
 
 use super::{Comparison, Difference, Figure, Line, OnlyInOne, Quotient};
+use crate::escape::one_line;
 use crate::sample::Metric;
 use crate::units::{fixed, show, show_mb, show_ms};
 use std::fmt::Write;
@@ -138,6 +139,10 @@ fn with_interval(value: f64, interval: Option<(f64, f64)>, shown: impl Fn(f64) -
 
 /// `text` on one line, harmless in a table.
 fn plain(text: &str) -> String {
-    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    line.replace('\\', "\\\\").replace('|', "\\|").replace('<', "&lt;").replace('*', "\\*")
+    one_line(text)
+        .replace('\\', "\\\\")
+        .replace('|', "\\|")
+        .replace('<', "&lt;")
+        .replace('*', "\\*")
+        .replace('[', "\\[")
 }

@@ -4,7 +4,7 @@ use super::server::{Told, Wanted};
 use super::{Conversation, Failure, LaunchSpec};
 use crate::machine::topology::{cpu_list, parse_cpu_list};
 use crate::protocol::WeightsClass;
-use crate::sample::{FailureKind, Gate, Measured, RequestSample, gate};
+use crate::sample::{CpuUse, FailureKind, Gate, Measured, RequestSample, gate};
 use std::collections::BTreeSet;
 
 /// A timed window shorter than this says nothing of processor time: the kernel counts it in steps of 10 ms.
@@ -91,7 +91,7 @@ pub fn gates(expected: &Expected, measured: &Measured) -> Vec<Gate> {
         let wanted = expected.threads;
         add(gate::THREADS, wanted.to_string(), used.to_string(), used == wanted);
     }
-    if let Some((wanted, seen, passed)) = threads_seen(expected.threads, measured) {
+    if let Some((wanted, seen, passed)) = threads_seen(expected.threads, &measured.cpu) {
         add(gate::THREADS_SEEN, wanted, seen, passed);
     }
     if let Some(wanted) = &expected.cpus {
@@ -118,8 +118,8 @@ pub fn gates(expected: &Expected, measured: &Measured) -> Vec<Gate> {
 /// Whether the timed window was computed with no more than `threads`: wanted, seen, passed. `None` where the system
 /// does not tell, or the window is too short. Threads that only wait (a server's, a pool's of another size) do not
 /// count: a thread is busy by [`crate::sample::BUSY_SHARE`].
-fn threads_seen(threads: u32, measured: &Measured) -> Option<(String, String, bool)> {
-    let window = measured.cpu.window.as_ref().filter(|w| w.wall_s.is_some_and(|s| s >= WINDOW_S_MIN))?;
+pub fn threads_seen(threads: u32, cpu: &CpuUse) -> Option<(String, String, bool)> {
+    let window = cpu.window.as_ref().filter(|w| w.wall_s.is_some_and(|s| s >= WINDOW_S_MIN))?;
     let cpus = window.cpus()?;
     let (busy_max, cpus_max) = (threads + COORDINATORS_MAX, f64::from(threads) * CPU_ALLOWANCE);
     let count = |n: Option<u32>| n.map_or_else(|| "?".to_owned(), |n| n.to_string());
@@ -185,7 +185,7 @@ fn list(values: &[u32]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sample::{ColdRequest, CpuSpan, CpuUse, Memory};
+    use crate::sample::{ColdRequest, CpuSpan, Memory};
 
     fn request(rep: u32, n: u32) -> RequestSample {
         RequestSample {

@@ -1,7 +1,7 @@
 //! One child process in a group of its own.
 
 use super::lines::{Line, Log, read_lines, spawn_drain};
-use super::sweep::{MARK, end_marked, new_mark};
+use super::sweep::{MARK, end_marked, n_outside, new_mark};
 use super::{Limits, Stop, TICK};
 use crate::framework::{Failure, LaunchSpec};
 use crate::machine::topology::cpu_list;
@@ -116,6 +116,17 @@ impl ChildProcess {
                 let _ = released.recv(); // ends when the sender is dropped
             }
         });
+    }
+
+    /// Closes stdin, after what was sent.
+    pub(super) fn close_stdin(&mut self) {
+        self.child.stdin = None;
+        self.stdin_hold = None;
+    }
+
+    /// Processes of this launch that are not in its process group; `None` where the system does not tell.
+    pub(super) fn n_outside_group(&self) -> Option<usize> {
+        n_outside(&self.mark, self.pid())
     }
 
     /// The next line of stdout, `None` at its end.

@@ -1,5 +1,6 @@
 //! Reading what a child prints, however much it prints.
 
+use crate::escape::printable;
 use crate::redact::Redactor;
 use std::collections::VecDeque;
 use std::fs::File;
@@ -81,7 +82,7 @@ fn drain(mut reader: impl BufRead, log: &Log) -> String {
             Ok(0) | Err(_) => break,
             Ok(_) => {}
         }
-        let line = String::from_utf8_lossy(&bytes).trim_end().to_owned();
+        let line = printable(String::from_utf8_lossy(&bytes).trim_end());
         if n_written == 0 {
             file = File::create(&log.path).ok();
         }

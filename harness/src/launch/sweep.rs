@@ -21,6 +21,11 @@ pub(super) fn end_marked(mark: &str) -> usize {
     system::end_all(&|seen| seen == mark)
 }
 
+/// Processes that have `mark` and are not in the process group `group`; `None` where the system does not tell.
+pub(super) fn n_outside(mark: &str, group: u32) -> Option<usize> {
+    system::n_outside(mark, group)
+}
+
 /// Ends what the launches of a harness left behind that does not run any more: one that was killed outright could
 /// not do it itself. Returns how many processes there were.
 pub fn end_abandoned() -> usize {
@@ -84,6 +89,19 @@ mod system {
         })
     }
 
+    pub(super) fn n_outside(mark: &str, group: u32) -> Option<usize> {
+        let is_outside = |pid: &u32| {
+            mark_of(*pid).is_some_and(|seen| seen == mark) && group_of(*pid).is_some_and(|seen| seen != group)
+        };
+        Some(pids().filter(is_outside).count())
+    }
+
+    /// The fifth field of `/proc/PID/stat` (proc(5)); the second, a name in parentheses, may hold anything.
+    fn group_of(pid: u32) -> Option<u32> {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        stat.rsplit_once(')')?.1.split_whitespace().nth(2)?.parse().ok()
+    }
+
     /// `<namespace>-<id>-<start>`
     pub(super) fn identity(pid: u32) -> Option<String> {
         Some(format!("{}-{pid}-{}", namespace()?, super::super::linux::start_ticks(pid)?))
@@ -108,6 +126,10 @@ mod system {
 mod system {
     pub(super) fn end_all(_is_meant: &dyn Fn(&str) -> bool) -> usize {
         0
+    }
+
+    pub(super) fn n_outside(_mark: &str, _group: u32) -> Option<usize> {
+        None
     }
 
     pub(super) fn identity(_pid: u32) -> Option<String> {

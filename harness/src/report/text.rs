@@ -1,5 +1,6 @@
 //! Text from outside as Markdown: escaped, on one line, so that no name or error can break a table.
 
+use crate::escape::one_line;
 use std::collections::BTreeMap;
 
 /// Longest error quoted in a table, in characters; the whole of it is in the bundle.
@@ -120,11 +121,6 @@ impl Footnotes {
         list.sort();
         list
     }
-}
-
-fn one_line(text: &str) -> String {
-    let spaced: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    spaced.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 fn longest_run(text: &str) -> usize {

@@ -1,6 +1,7 @@
 //! `summary.csv`: the summary, one line for each cell and metric, unrounded.
 
 use super::{CellSummary, MetricSummary, Summary, metric_key};
+use crate::escape::csv_text;
 use crate::stats::Interval;
 
 const HEADER: [&str; 20] = [
@@ -68,8 +69,8 @@ fn line(
     let (lo, hi) = ends(estimate.and_then(|e| e.interval));
     let (ratio_lo, ratio_hi) = ends(ratio.and_then(|r| r.interval));
     [
-        row.label.clone(),
-        workload.to_owned(),
+        csv_text(&row.label),
+        csv_text(workload),
         cell.threads.to_string(),
         metric.to_owned(),
         number(estimate.map(|e| e.value)),
@@ -87,7 +88,7 @@ fn line(
         comparison.map(|c| c.judgement.verdict.word().to_owned()).unwrap_or_default(),
         cell.weights_class.map(|c| format!("{c:?}")).unwrap_or_default(),
         row.is_simulated.to_string(),
-        reason.unwrap_or_default(),
+        csv_text(&reason.unwrap_or_default()),
     ]
 }
 

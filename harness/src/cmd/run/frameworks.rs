@@ -2,6 +2,7 @@
 
 use crate::bundle::{FrameworkRecord, ProgramRecord, Unavailable};
 use crate::cache::Cache;
+use crate::escape::printable;
 use crate::framework::registry::Entry;
 use crate::framework::{Failure, Registry};
 use crate::sample::FailureKind;
@@ -40,7 +41,7 @@ pub(super) fn find(
         let wanted: Vec<&Entry> = registry.entries().iter().filter(|e| is_wanted(e, scenario)).collect();
         for (id, outcome) in setup::ensure(&wanted, false, cache) {
             if let Err(error) = outcome {
-                eprintln!("{id}: {error:#}"); // becomes a row: the program is looked for again below
+                eprintln!("{id}: {}", printable(&format!("{error:#}"))); // becomes a row: the program is looked for again below
             }
         }
     }

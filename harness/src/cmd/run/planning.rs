@@ -5,6 +5,7 @@ use super::loading::Loaded;
 use super::provenance::{harness_commit, now};
 use super::{Args, Usage};
 use crate::bundle::{BUNDLE_SCHEMA, Manifest, ModelRecord};
+use crate::escape::printable;
 use crate::machine::slug;
 use crate::plan::{Plan, PlannedLaunch};
 use anyhow::Result;
@@ -89,9 +90,12 @@ pub(super) fn time(args: &Args, planned: &Planned) -> Estimate {
 /// Prints the plan.
 pub(super) fn show(planned: &Planned, time: Estimate) {
     for framework in &planned.manifest.frameworks {
+        let label = printable(&framework.label);
         match &framework.unavailable {
-            Some(unavailable) => println!("{}: cannot be measured: {}", framework.label, unavailable.reason),
-            None => println!("{}: {}", framework.label, framework.display_name),
+            Some(unavailable) => {
+                println!("{label}: cannot be measured: {}", printable(&unavailable.reason));
+            }
+            None => println!("{label}: {}", printable(&framework.display_name)),
         }
     }
     let scenario = &planned.manifest.scenario;

@@ -1,5 +1,6 @@
 //! How far a run is: a bar with the time left on a terminal, a line for each launch otherwise.
 
+use crate::escape::printable;
 use crate::sample::{LaunchRecord, Metric, Outcome};
 use crate::units::ns_to_s;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -38,7 +39,7 @@ impl Progress {
     /// A launch begins.
     pub(super) fn begin(&self, launch_id: &str) {
         if let Some(bar) = &self.bar {
-            bar.set_message(format!("{launch_id}  {}", self.left()));
+            bar.set_message(format!("{}  {}", printable(launch_id), self.left()));
             bar.tick();
         }
     }
@@ -46,7 +47,7 @@ impl Progress {
     /// A launch has ended.
     pub(super) fn end(&mut self, record: &LaunchRecord) {
         self.n_done += 1;
-        let line = format!("{}  {}", record.launch_id, said(record));
+        let line = format!("{}  {}", printable(&record.launch_id), said(record));
         match &self.bar {
             Some(bar) => {
                 if matches!(record.outcome, Outcome::Failed { .. }) {
@@ -86,6 +87,8 @@ fn said(record: &LaunchRecord) -> String {
             let gates = if measured.gates_passed() { "" } else { "  a gate failed" };
             format!("{rate}  {wall_s:.1} s{gates}")
         }
-        Outcome::Failed { message, .. } => format!("failed: {}", message.lines().next().unwrap_or_default()),
+        Outcome::Failed { message, .. } => {
+            format!("failed: {}", printable(message.lines().next().unwrap_or_default()))
+        }
     }
 }
