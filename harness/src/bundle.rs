@@ -6,6 +6,7 @@ mod read;
 mod flat;
 mod write;
 
+use crate::framework::registry::FrameworksFile;
 use crate::machine::Machine;
 use crate::plan::Plan;
 use crate::preflight::Finding;
@@ -53,6 +54,9 @@ pub struct Manifest {
     pub model: ModelRecord,
     /// Every framework of the scenario: what was found, or why not.
     pub frameworks: Vec<FrameworkRecord>,
+    /// The frameworks.yaml that was added by `--frameworks`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub frameworks_file: Option<FrameworksFile>,
     /// Seed in use.
     pub seed: u64,
     /// The plan.

@@ -7,8 +7,6 @@ mod figures;
 mod jobs;
 mod manners;
 mod said;
-#[cfg(test)]
-mod tests;
 
 pub use jobs::{Subject, Which};
 
@@ -155,4 +153,82 @@ pub fn prompt_with_eos(subject: &Subject, transcript: &Transcript) -> Option<Vec
     let has_eos = |ids: &[u32]| ids.split_last().is_some_and(|(_, before)| before.contains(&eos_id));
     let rep = said.ids().into_iter().position(has_eos)?;
     job.prompts.get(rep).cloned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::{EventOrder, json_schemas, parse_event};
+    use serde_json::Value;
+
+    const DOCUMENT: &str = include_str!("../RUNNER_PROTOCOL.md");
+    const EXAMPLE: &str = include_str!("../runners/python/example/runner.py");
+
+    /// The first block of code in this language whose text has `part`.
+    fn block(language: &str, part: &str) -> &'static str {
+        let blocks =
+            DOCUMENT.split(&format!("```{language}\n")).skip(1).filter_map(|text| text.split("```").next());
+        blocks.into_iter().find(|text| text.contains(part)).expect(part)
+    }
+
+    #[test]
+    fn the_document_holds_the_example_runner_word_for_word() {
+        assert_eq!(block("python", "def serve"), EXAMPLE);
+        assert!(EXAMPLE.lines().count() <= 60, "it is to be read at a glance");
+    }
+
+    #[test]
+    fn the_documents_example_is_a_conversation() {
+        let job: Job = serde_json::from_str(block("json", "\"protocol\":1")).expect("a job");
+        let mut order = EventOrder::new(&job);
+        for line in block("json", "\"event\":\"hello\"").lines() {
+            order.accept(&parse_event(line).expect(line)).expect(line);
+        }
+        assert!(order.is_done());
+    }
+
+    /// Names of all properties in a schema.
+    fn properties(schema: &Value, found: &mut Vec<String>) {
+        match schema {
+            Value::Object(map) => {
+                if let Some(Value::Object(named)) = map.get("properties") {
+                    found.extend(named.keys().cloned());
+                }
+                map.values().for_each(|value| properties(value, found));
+            }
+            Value::Array(list) => list.iter().for_each(|value| properties(value, found)),
+            _ => {}
+        }
+    }
+
+    #[test]
+    fn the_document_names_every_field_and_every_check() {
+        let (job, event) = json_schemas();
+        let mut names = Vec::new();
+        properties(&job, &mut names);
+        properties(&event, &mut names);
+        assert!(names.len() > 30, "{names:?}");
+        let is_named = |name: &str| {
+            ["`", "`settings.", "`model."].iter().any(|before| DOCUMENT.contains(&format!("{before}{name}`")))
+        };
+        let missing: Vec<_> = names.iter().filter(|name| *name != "event" && !is_named(name)).collect();
+        assert!(missing.is_empty(), "{missing:?}");
+        let unnamed: Vec<_> = checks::RULES.iter().map(|rule| rule.id).filter(|id| !is_named(id)).collect();
+        assert!(unnamed.is_empty(), "{unnamed:?}");
+    }
+
+    #[test]
+    fn what_was_not_held_is_not_judged() {
+        let subject = Subject {
+            model_path: "/m.gguf".into(),
+            model_sha256: "00".into(),
+            model_bytes: 1,
+            vocab_size: 512,
+            eos_id: None,
+            eos_prompt: None,
+        };
+        let checks = Runs::new(subject).judge();
+        let judged: Vec<_> = checks.iter().filter(|check| check.status != Status::Skipped).collect();
+        assert!(judged.is_empty(), "{judged:?}");
+    }
 }

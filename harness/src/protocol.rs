@@ -4,13 +4,14 @@
 //! closed, so that the launcher can read the process's high-water marks while it is still alive.
 //! Fields that a reader does not know are ignored; a missing field is an error.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The protocol version that this harness speaks.
 pub const PROTOCOL_VERSION: u32 = 1;
 
 /// What a runner is asked to do.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Job {
     /// [`PROTOCOL_VERSION`].
     pub protocol: u32,
@@ -36,7 +37,7 @@ pub struct Job {
 }
 
 /// The model file of a job.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct JobModel {
     /// Absolute path.
     pub path: String,
@@ -46,7 +47,7 @@ pub struct JobModel {
 
 /// The verification request: a greedy continuation, and the distributions along a given text, to be compared with the
 /// reference's.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Verify {
     /// Token ids of the prompt.
     pub prompt: Vec<u32>,
@@ -67,7 +68,7 @@ impl Verify {
 }
 
 /// How near a framework's weights are to the file's.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema, PartialOrd, Ord, Hash)]
 pub enum WeightsClass {
     /// The same bytes.
     A,
@@ -78,7 +79,7 @@ pub enum WeightsClass {
 }
 
 /// What a runner says. Order: hello, ready, samples with phases between them, verified, bye; or an error at any point.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
     /// Who speaks.
@@ -135,7 +136,7 @@ pub enum Event {
 }
 
 /// What a runner works with, each as far as it knows: what it cannot tell it leaves out.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Settings {
     /// KV positions that a request may use: those allocated, or the limit that the runner holds a growing cache to.
@@ -151,7 +152,7 @@ pub struct Settings {
 }
 
 /// One request as the runner timed it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SampleEvent {
     /// Index into the job's prompts.
     pub rep: u32,
@@ -165,6 +166,11 @@ pub struct SampleEvent {
     pub token_ids: Vec<u32>,
     /// For each generated token, from the start of the request until it could be handed to the caller.
     pub token_at_ns: Vec<u64>,
+}
+
+/// The JSON Schemas of a job and of an event.
+pub fn json_schemas() -> (serde_json::Value, serde_json::Value) {
+    (schemars::schema_for!(Job).to_value(), schemars::schema_for!(Event).to_value())
 }
 
 /// Longest line that is quoted whole in an error; longer ones are shortened.

@@ -92,6 +92,8 @@ pub enum How {
     Cache,
     /// On PATH.
     SearchPath,
+    /// Where a file given by `--frameworks` says.
+    FrameworksFile,
     /// It is this program.
     Itself,
 }
@@ -102,6 +104,7 @@ impl std::fmt::Display for How {
             How::Variable(name) => write!(f, "by {name}"),
             How::Cache => f.write_str("installed by `harness setup`"),
             How::SearchPath => f.write_str("on PATH"),
+            How::FrameworksFile => f.write_str("by --frameworks"),
             How::Itself => f.write_str("built with the harness"),
         }
     }
@@ -202,12 +205,18 @@ fn locate_in(
     if let Some(found) = by_variable(wanted, &variable) {
         return found;
     }
-    let mut reason = format!("{} was not found on PATH", wanted.programs.join(" or "));
+    let mut reason = match paths(wanted).next() {
+        Some(path) => format!("{}: no such program", path.display()),
+        None => format!("{} was not found on PATH", wanted.programs.join(" or ")),
+    };
     if let Some(provider) = Provider::of(&wanted.id) {
         match installed(provider, cache) {
             Ok(located) => return Ok(located),
             Err(half) => reason = half.unwrap_or(reason),
         }
+    }
+    if let Some(program) = paths(wanted).find(|program| search::is_program(program)) {
+        return Ok(plain(program.to_owned(), How::FrameworksFile));
     }
     let path = variable("PATH");
     let on_path = wanted.programs.iter().find_map(|name| search::find_on_path(name, path.as_deref()));
@@ -215,6 +224,11 @@ fn locate_in(
         Some(program) => Ok(plain(program, How::SearchPath)),
         None => Err(NotFound { reason, remedy: remedy(wanted) }),
     }
+}
+
+/// Those of the programs that are named by a path.
+fn paths(wanted: &Entry) -> impl Iterator<Item = &Path> {
+    wanted.programs.iter().map(Path::new).filter(|program| program.is_absolute())
 }
 
 fn itself() -> Result<Located, NotFound> {
@@ -280,6 +294,9 @@ fn remedy(wanted: &Entry) -> String {
     }
     if let Some((_, text)) = BY_HAND.iter().find(|(id, _)| *id == wanted.id.as_str()) {
         return (*text).to_owned();
+    }
+    if let Some(path) = paths(wanted).next() {
+        return format!("put it there, and make it executable: chmod +x {}", path.display());
     }
     let programs = wanted.programs.join(" or ");
     match &wanted.program_variable {

@@ -243,6 +243,7 @@ pub(crate) fn manifest(labels: &[&str], blocks: u32) -> Manifest {
             read_per_token: None,
         },
         frameworks: labels.iter().map(|l| framework(l)).collect(),
+        frameworks_file: None,
         seed: 42,
         plan,
     }

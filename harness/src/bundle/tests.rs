@@ -85,6 +85,7 @@ fn manifest() -> Manifest {
             stand_in_reason: None,
             read_per_token: None,
         },
+        frameworks_file: None,
         frameworks: vec![],
         seed: 1,
         plan: Plan { launches: vec![] },

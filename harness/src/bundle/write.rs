@@ -211,6 +211,10 @@ fn redact_manifest(manifest: &mut Manifest, redactor: &Redactor) {
             redact(&mut unavailable.reason);
         }
     }
+    if let Some(file) = &mut manifest.frameworks_file {
+        redact(&mut file.path);
+        redact(&mut file.text);
+    }
     if let ModelSource::Path(path) = &mut manifest.scenario.model.source {
         redact(path);
     }

@@ -2,6 +2,7 @@
 
 mod checks;
 
+use super::more::MoreFrameworks;
 use crate::cache::Cache;
 use crate::escape::printable;
 use crate::framework::Registry;
@@ -27,6 +28,8 @@ const DOCTOR_SCHEMA: u32 = 1;
 pub struct Args {
     /// Look at what this scenario needs; without it at everything, and nothing is required
     scenario: Option<PathBuf>,
+    #[command(flatten)]
+    more: MoreFrameworks,
     /// Write one JSON document
     #[arg(long)]
     json: bool,
@@ -44,7 +47,13 @@ struct Findings {
 
 /// Looks, reports, and says by its exit code whether the scenario can run.
 pub fn run(args: &Args) -> Result<ExitCode> {
-    let registry = Registry::embedded()?;
+    let registry = match args.more.registry() {
+        Ok(registry) => registry,
+        Err(error) => {
+            eprintln!("error: {}", printable(&error.to_string()));
+            return Ok(ExitCode::from(EXIT_USAGE));
+        }
+    };
     let scenario = match args.scenario.as_deref().map(|path| load(path, &registry)).transpose() {
         Ok(scenario) => scenario,
         Err(error) => {
@@ -119,14 +128,15 @@ mod tests {
         let registry = Registry::embedded().unwrap();
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios/quick.yaml");
         let scenario = load(&path, &registry).unwrap();
-        let args = Args { scenario: Some(path), json: true };
+        let args = Args { scenario: Some(path), more: MoreFrameworks::default(), json: true };
         let findings = examine(&args, &registry, Some(&scenario), &Cache::at(dir.path()));
         assert!(!findings.is_ready);
         let model = findings.checks.iter().find(|c| c.name.starts_with("model")).unwrap();
         assert_eq!(model.status, checks::Status::Missing);
         assert!(model.remedy.as_ref().unwrap().contains("harness models fetch"), "{model:?}");
 
-        let all = examine(&Args { scenario: None, json: true }, &registry, None, &Cache::at(dir.path()));
+        let args = Args { scenario: None, ..args };
+        let all = examine(&args, &registry, None, &Cache::at(dir.path()));
         assert!(all.is_ready);
         assert_eq!(all.checks.iter().filter(|c| c.area == "framework").count(), registry.entries().len());
     }

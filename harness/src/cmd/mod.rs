@@ -5,6 +5,7 @@ pub mod child;
 pub mod compare;
 pub mod doctor;
 pub mod models;
+pub mod more;
 pub mod report;
 pub mod run;
 pub mod runner;
@@ -12,7 +13,6 @@ pub mod schema;
 pub mod setup;
 pub mod verify;
 
-use crate::framework::Registry;
 use anyhow::Result;
 use std::process::ExitCode;
 
@@ -32,8 +32,8 @@ pub enum Command {
     Compare(compare::Args),
     /// Exercise a runner and say what it does wrong.
     CheckRunner(check_runner::Args),
-    /// Print the JSON Schema of scenarios.
-    Schema,
+    /// Print the JSON Schema of scenarios, or of the runner protocol.
+    Schema(schema::Args),
     /// Speak the runner protocol
     #[command(hide = true, subcommand)]
     Runner(runner::Runner),
@@ -50,12 +50,12 @@ pub enum Command {
 pub fn run(command: Command) -> Result<ExitCode> {
     match command {
         Command::Run(args) => run::run(&args),
-        Command::Models(action) => models::run(action, &Registry::embedded()?.ids()),
+        Command::Models(action) => models::run(action),
         Command::Report(args) => report::run(args),
         Command::Verify(args) => verify::run(&args),
         Command::Compare(args) => compare::run(&args),
         Command::CheckRunner(args) => check_runner::run(&args),
-        Command::Schema => schema::run(),
+        Command::Schema(args) => schema::run(&args),
         Command::Runner(which) => runner::run(&which),
         Command::LaunchChild(args) => child::run(&args),
         Command::Setup(args) => setup::run(&args),

@@ -1,5 +1,6 @@
 //! `harness models`: what model files there are, and how to get them.
 
+use super::more::MoreFrameworks;
 use crate::cache::Cache;
 use crate::model::{self, Progress, Stage, Tools};
 use crate::scenario::Scenario;
@@ -19,6 +20,9 @@ pub enum Action {
     Fetch {
         /// The scenario.
         scenario: PathBuf,
+        /// Frameworks that the scenario may name.
+        #[command(flatten)]
+        more: MoreFrameworks,
     },
     /// Write a synthetic model: a real shape, random weights.
     Synth {
@@ -32,11 +36,11 @@ pub enum Action {
     },
 }
 
-/// Does it. `known` are the ids of the frameworks that there are.
-pub fn run(action: Action, known: &[&str]) -> Result<ExitCode> {
+/// Does it.
+pub fn run(action: Action) -> Result<ExitCode> {
     match action {
         Action::List => list(&Cache::from_env()?),
-        Action::Fetch { scenario } => fetch(&scenario, known),
+        Action::Fetch { scenario, more } => fetch(&scenario, &more.registry()?.ids()),
         Action::Synth { shape, out, seed } => {
             let mut meter = Meter::new();
             model::synthesize(&shape, &out, seed, &mut |p| meter.show(p))?;

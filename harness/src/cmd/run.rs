@@ -10,6 +10,7 @@ mod progress;
 mod provenance;
 mod verifying;
 
+use super::more::MoreFrameworks;
 use crate::bundle::{self, Bundle};
 use crate::escape::printable_lines;
 use crate::sample::{LaunchRecord, Outcome, Role};
@@ -38,6 +39,8 @@ pub struct Args {
     /// Leave these rows out
     #[arg(long, value_delimiter = ',', value_name = "ROW")]
     skip: Vec<String>,
+    #[command(flatten)]
+    more: MoreFrameworks,
     /// Install what is missing first
     #[arg(long)]
     setup: bool,
@@ -123,5 +126,6 @@ fn exit_code(bundle: &Bundle) -> ExitCode {
 }
 
 fn resume_command(args: &Args, dir: &Path) -> String {
-    format!("harness run {} --resume {}", args.scenario.display(), dir.display())
+    let more = args.more.file().map(|file| format!(" --frameworks {}", file.display())).unwrap_or_default();
+    format!("harness run {}{more} --resume {}", args.scenario.display(), dir.display())
 }

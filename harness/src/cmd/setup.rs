@@ -1,5 +1,6 @@
 //! `harness setup`: provides the frameworks that are missing.
 
+use super::more::MoreFrameworks;
 use crate::cache::Cache;
 use crate::escape::printable;
 use crate::framework::Registry;
@@ -19,6 +20,8 @@ pub struct Args {
     /// Frameworks to set up; all that can be installed where none is named
     #[arg(value_name = "FRAMEWORK")]
     frameworks: Vec<String>,
+    #[command(flatten)]
+    more: MoreFrameworks,
     /// Install anew, even what is there
     #[arg(long)]
     force: bool,
@@ -26,7 +29,13 @@ pub struct Args {
 
 /// Sets them up, one after the other; what fails does not keep the others from it.
 pub fn run(args: &Args) -> Result<ExitCode> {
-    let registry = Registry::embedded()?;
+    let registry = match args.more.registry() {
+        Ok(registry) => registry,
+        Err(error) => {
+            eprintln!("error: {}", printable(&error.to_string()));
+            return Ok(ExitCode::from(EXIT_USAGE));
+        }
+    };
     let wanted = match choose(&registry, &args.frameworks) {
         Ok(wanted) => wanted,
         Err(message) => {

@@ -73,7 +73,8 @@ pub(super) fn eos(runs: &Runs) -> Verdict {
     }
     let right = runs.reference.as_ref().map_or_else(|_| vec![], Said::ids);
     let several = runs.said(Which::Several).map_or_else(Vec::new, Said::ids);
-    if several.iter().zip(&right).any(|(ids, right)| pads(ids) && !pads(right)) {
+    let is_comparable = runs.said(Which::Several).is_some_and(|said| said.weights_class() != WeightsClass::C);
+    if is_comparable && several.iter().zip(&right).any(|(ids, right)| pads(ids) && !pads(right)) {
         let fault = format!("after the first token {eos_id} it only repeats it");
         return Verdict::Failed(in_job(Which::Several, fault));
     }
@@ -161,7 +162,7 @@ pub(super) fn settings(runs: &Runs) -> Verdict {
         let Some(settings) = run.said.ready.as_ref().and_then(|ready| ready.settings.as_ref()) else {
             continue;
         };
-        let class = run.said.hello.as_ref().map_or(WeightsClass::C, |hello| hello.weights_class);
+        let class = run.said.weights_class();
         let asked = Asked { model_bytes: Some(runs.subject.model_bytes), ..Asked::of(&run.job) };
         let gates = settings_gates(&asked, class, settings);
         if let Some(gate) = gates.iter().find(|gate| !gate.passed) {
@@ -184,8 +185,7 @@ pub(super) fn repeatable(runs: &Runs) -> Verdict {
         return Verdict::Skipped("two jobs alike were not carried out".into());
     };
     for (rep, (a, b)) in several.ids().into_iter().zip(again.ids()).enumerate() {
-        if a != b {
-            let n = equal_tokens(a, b);
+        if let Some(n) = parting(a, b) {
             return Verdict::Failed(format!("two launches part at token {n} of prompt {rep}"));
         }
     }
@@ -193,12 +193,17 @@ pub(super) fn repeatable(runs: &Runs) -> Verdict {
     let alone = runs.said(Which::One).and_then(|said| said.ids().first().copied());
     let verified = several.verified.as_ref().map(|told| told.token_ids.as_slice());
     for (what, ids) in [("asked alone", alone), ("asked again as the verification", verified)] {
-        if let Some(ids) = ids.filter(|ids| *ids != same_prompt) {
-            let n = equal_tokens(same_prompt, ids);
+        if let Some(n) = ids.and_then(|ids| parting(same_prompt, ids)) {
             return Verdict::Failed(format!("prompt 1 parts at token {n} when it is {what}"));
         }
     }
     Verdict::Passed("in two launches, alone and after others".into())
+}
+
+/// The first token at which two texts part, as far as both go.
+fn parting(a: &[u32], b: &[u32]) -> Option<usize> {
+    let n_equal = equal_tokens(a, b);
+    (n_equal < a.len().min(b.len())).then_some(n_equal)
 }
 
 /// How many requests begin with the same token, of how many; tokens equal from the first on, of how many.
@@ -280,7 +285,7 @@ pub(super) fn reference(runs: &Runs) -> Verdict {
         (_, None) => return Verdict::Skipped("the job was not carried out".into()),
         (Ok(reference), Some(said)) => (reference, said),
     };
-    if said.hello.as_ref().is_some_and(|hello| hello.weights_class == WeightsClass::C) {
+    if said.weights_class() == WeightsClass::C {
         return Verdict::Skipped(
             "weights class C: it computes with other weights, and is never ranked".into(),
         );

@@ -48,10 +48,15 @@ pub(super) fn order(runs: &Runs) -> Verdict {
         Some(in_job(which, fault))
     };
     let names = "hello, ready, samples, verified, bye";
-    // Unknown fields have a rule of their own: a runner that refuses them fails that one alone.
-    let is_other_rule = |which: Which| which == Which::Several && refuses_unknown_fields(runs);
-    let held = runs.of(&Which::GOOD).filter(|(which, _)| !is_other_rule(*which));
-    Verdict::of(runs.of(&Which::GOOD).count(), held.filter_map(fault), names)
+    // Unknown fields, stdin closed early and events that cannot be read have rules of their own.
+    let is_other_rule = |which: Which, run: &Run| match which {
+        _ if run.said.bad_event.is_some() => true,
+        Which::Several => refuses_unknown_fields(runs),
+        Which::One => needs_open_stdin(runs),
+        _ => false,
+    };
+    let judged: Vec<_> = runs.of(&Which::GOOD).filter(|(which, run)| !is_other_rule(*which, run)).collect();
+    Verdict::of(judged.len(), judged.into_iter().filter_map(fault), names)
 }
 
 pub(super) fn hello(runs: &Runs) -> Verdict {
@@ -70,9 +75,7 @@ pub(super) fn hello(runs: &Runs) -> Verdict {
 
 /// The job with unknown fields fails, and the same without them is carried out.
 fn refuses_unknown_fields(runs: &Runs) -> bool {
-    runs.said(Which::Several).is_none()
-        && runs.said(Which::Again).is_some()
-        && runs.said(Which::TwoThreads).is_some()
+    runs.said(Which::Several).is_none() && runs.said(Which::Again).is_some()
 }
 
 pub(super) fn unknown_fields(runs: &Runs) -> Verdict {
@@ -143,6 +146,11 @@ fn is_bye(line: &str) -> bool {
     matches!(crate::protocol::parse_event(line), Ok(crate::protocol::Event::Bye))
 }
 
+/// The job whose stdin is closed fails, and one whose stdin stays open is carried out.
+fn needs_open_stdin(runs: &Runs) -> bool {
+    runs.said(Which::One).is_none() && runs.said(Which::Again).is_some()
+}
+
 pub(super) fn stdin(runs: &Runs) -> Verdict {
     let Some(no_job) = runs.held.get(&Which::NoJob) else { return Verdict::Skipped("not asked".into()) };
     if no_job.transcript.exit.is_none() {
@@ -150,7 +158,7 @@ pub(super) fn stdin(runs: &Runs) -> Verdict {
         return Verdict::Failed(in_job(Which::NoJob, why));
     }
     match runs.held.get(&Which::One) {
-        Some(run) if run.said.error.is_none() && !run.said.is_done => {
+        Some(run) if needs_open_stdin(runs) => {
             let fault = format!("stdin was closed after the job, and `{}` never came", run.said.due);
             Verdict::Failed(with_stderr(in_job(Which::One, fault), run))
         }

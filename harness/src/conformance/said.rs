@@ -94,6 +94,11 @@ impl Said {
         }
     }
 
+    /// What `hello` said of the weights; the least without one.
+    pub(super) fn weights_class(&self) -> WeightsClass {
+        self.hello.as_ref().map_or(WeightsClass::C, |hello| hello.weights_class)
+    }
+
     /// It said that it cannot do what was asked, before it began.
     pub(super) fn refuses(&self) -> bool {
         self.samples.is_empty() && self.error.as_ref().is_some_and(|(kind, _)| kind == UNSUPPORTED)

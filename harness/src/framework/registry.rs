@@ -3,7 +3,8 @@
 use super::{Failure, driver_names};
 use crate::protocol::WeightsClass;
 use crate::sample::FailureKind;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -16,6 +17,19 @@ const REGISTRY_SCHEMA: u32 = 1;
 #[derive(Debug, Clone)]
 pub struct Registry {
     entries: Vec<Entry>,
+    added: Option<FrameworksFile>,
+}
+
+/// A frameworks.yaml that was added to the one that ships with the program. A bundle keeps it, so that anybody can see
+/// which commands were started.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FrameworksFile {
+    /// Where it was.
+    pub path: String,
+    /// Of the file as it was read; private paths in `text` are redacted in a bundle.
+    pub sha256: String,
+    /// What it said.
+    pub text: String,
 }
 
 /// A framework.
@@ -77,6 +91,14 @@ pub enum RegistryError {
         /// What is wrong, and the remedy.
         what: String,
     },
+    /// In a file that was added.
+    #[error("{path}: {what}")]
+    Added {
+        /// The file.
+        path: String,
+        /// What is wrong, and the remedy.
+        what: String,
+    },
     /// Of another schema.
     #[error("frameworks.yaml: schema {0} is not known; this harness reads schema {REGISTRY_SCHEMA}")]
     Schema(u32),
@@ -102,7 +124,46 @@ impl Registry {
             }
             entries.push(entry);
         }
-        Ok(Registry { entries })
+        Ok(Registry { entries, added: None })
+    }
+
+    /// With the entries of a further file added, whose text was read from `path`. A program with a slash in its name is
+    /// a path from the file's directory.
+    ///
+    /// # Errors
+    /// If the text is no frameworks.yaml, or has an id that is known already.
+    pub fn with_file(mut self, path: &Path, text: &str) -> Result<Registry, RegistryError> {
+        let name = path.display().to_string();
+        let wrong = |what: String| RegistryError::Added { path: name.clone(), what };
+        let more = Registry::parse(text).map_err(|error| {
+            let what = error.to_string();
+            wrong(what.strip_prefix("frameworks.yaml: ").unwrap_or(&what).to_owned())
+        })?;
+        let dir = path.parent().unwrap_or(Path::new("."));
+        for mut entry in more.entries {
+            if self.get(&entry.id).is_some() {
+                return Err(wrong(format!(
+                    "{}: there is a framework of this id already; choose another",
+                    entry.id
+                )));
+            }
+            if entry.self_reported_load {
+                let what = "`self_reported_load` is for the simulated frameworks of the harness: take it out";
+                return Err(wrong(format!("{}: {what}", entry.id)));
+            }
+            for program in entry.programs.iter_mut().filter(|program| program.contains('/')) {
+                *program = super::path_arg(&dir.join(&*program)).map_err(|error| wrong(error.message))?;
+            }
+            self.entries.push(entry);
+        }
+        let sha256 = format!("{:x}", Sha256::digest(text));
+        self.added = Some(FrameworksFile { path: name, sha256, text: text.to_owned() });
+        Ok(self)
+    }
+
+    /// The further file, if there is one.
+    pub fn added(&self) -> Option<&FrameworksFile> {
+        self.added.as_ref()
     }
 
     /// The framework `id`.
@@ -217,6 +278,9 @@ impl TryFrom<WireEntry> for Entry {
         if (wire.driver == "runner") == wire.command.is_empty() {
             return wrong("give `command` exactly where driver is runner".into());
         }
+        if wire.command.first().is_some_and(|program| program.contains("{option.")) {
+            return wrong("`command` begins with an option: a scenario could start any program by it".into());
+        }
         if let Some(name) = wire.path_options.iter().find(|name| !wire.options.contains_key(*name)) {
             return wrong(format!("`{name}` of path_options is no option"));
         }
@@ -282,12 +346,42 @@ mod tests {
         check("    driver: none\n    reason: later\n", "ok");
         check("    driver: runner\n", "give `command` exactly");
         check("    driver: none\n", "give `reason` exactly");
+        check(
+            "    driver: runner\n    command: [\"{option.x}\"]\n",
+            "a scenario could start any program by it",
+        );
         check("    driver: dance\n", "no driver `dance`; there are none, runner, llama-server");
         check("    driver: none\n    reason: later\n    colour: red\n", "unknown field `colour`");
         check("    driver: none\n    reason: later\n    colour: red\n", "line 1");
         check("    weights_class: D\n    driver: none\n", "weights_class");
         let twice = "schema: 2\nframeworks: []\n";
         assert!(Registry::parse(twice).expect_err("newer").to_string().contains("schema 2 is not known"));
+    }
+
+    #[test]
+    fn a_further_file_adds_entries_and_replaces_none() {
+        let text = |id: &str, more: &str| {
+            format!(
+                "schema: 1\nframeworks:\n  - {{id: {id}, display_name: x, language: C, implementation: C, licence: MIT, \
+                 home_page: h, notes: n, weights_class: A, driver: runner, command: [\"{{program}}\"]{more}}}\n"
+            )
+        };
+        let add =
+            |text: &str| Registry::embedded().expect("valid").with_file(Path::new("/mine/f.yaml"), text);
+        let registry = add(&text("mine", ", programs: [./bin/run, run]")).expect("valid");
+        let mine = registry.get("mine").expect("added");
+        assert_eq!(mine.programs, ["/mine/./bin/run", "run"]);
+        assert!(registry.get("engine").is_some());
+        assert_eq!(registry.added().map(|file| file.path.as_str()), Some("/mine/f.yaml"));
+        let check = |text: String, wanted: &str| {
+            assert_eq!(add(&text).expect_err(wanted).to_string(), format!("/mine/f.yaml: {wanted}"));
+        };
+        check(text("engine", ""), "engine: there is a framework of this id already; choose another");
+        check("schema: 3\nframeworks: []\n".into(), "schema 3 is not known; this harness reads schema 1");
+        check(
+            text("mine", ", self_reported_load: true"),
+            "mine: `self_reported_load` is for the simulated frameworks of the harness: take it out",
+        );
     }
 
     #[test]

@@ -1,6 +1,10 @@
 //! Tests of the program as a whole, and of the source tree.
 
 #[cfg(unix)]
+mod bring;
+#[cfg(unix)]
+mod check_runner;
+#[cfg(unix)]
 mod compare;
 #[cfg(unix)]
 mod faults;

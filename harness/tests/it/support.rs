@@ -43,6 +43,11 @@ impl Place {
         );
     }
 
+    /// A file of the place.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
     pub(crate) fn write(&self, name: &str, text: &str) {
         std::fs::write(self.dir.path().join(name), text).expect("written");
     }

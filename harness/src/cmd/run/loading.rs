@@ -53,11 +53,17 @@ pub(super) struct VerifyText {
 }
 
 pub(super) fn load(args: &Args) -> Result<Loaded> {
-    let registry = Registry::embedded()?;
+    let registry = args.more.registry().map_err(|e| Usage(e.to_string()))?;
+    let resumed = args.resume.as_deref().map(bundle::read).transpose().map_err(|e| Usage(e.to_string()))?;
+    if let (Some(file), None) =
+        (resumed.as_ref().and_then(|bundle| bundle.manifest.frameworks_file.as_ref()), args.more.file())
+    {
+        let message = format!("the run was begun with --frameworks {}: give it again", file.path);
+        return Err(Usage(message).into());
+    }
     let (mut scenario, scenario_text) =
         Scenario::load(&args.scenario, &registry.ids()).map_err(|e| Usage(e.to_string()))?;
     let mut seed = args.seed.unwrap_or(scenario.seed);
-    let resumed = args.resume.as_deref().map(bundle::read).transpose().map_err(|e| Usage(e.to_string()))?;
     match &resumed {
         Some(bundle) => {
             // In the bundle the path of the model is redacted; the text is the same, or resuming is refused.

@@ -57,14 +57,19 @@ fn manifest(loaded: &Loaded, plan: Plan) -> Manifest {
             read_per_token: loaded.read_per_token,
         },
         frameworks: loaded.rows.iter().map(|row| row.record.clone()).collect(),
+        frameworks_file: loaded.registry.added().cloned(),
         seed: loaded.seed,
         created_at,
         plan,
     }
 }
 
-/// A bundle is one measurement: its programs must be those that it began with.
+/// A bundle is one measurement: its programs must be those that it began with, started in the same way.
 fn check_same_programs(manifest: &Manifest, loaded: &Loaded) -> Result<(), String> {
+    let file_now = loaded.registry.added();
+    if manifest.frameworks_file.as_ref().map(|file| &file.sha256) != file_now.map(|file| &file.sha256) {
+        return Err("its frameworks file is another one now; start a new run".into());
+    }
     for then in &manifest.frameworks {
         let now = loaded.rows.iter().find(|row| row.record.label == then.label);
         let hash_now = now.and_then(|row| row.record.program.as_ref()).map(|p| &p.sha256);
