@@ -166,9 +166,9 @@ mod tests {
 
     /// The first block of code in this language whose text has `part`.
     fn block(language: &str, part: &str) -> &'static str {
-        let blocks =
-            DOCUMENT.split(&format!("```{language}\n")).skip(1).filter_map(|text| text.split("```").next());
-        blocks.into_iter().find(|text| text.contains(part)).expect(part)
+        let start = format!("```{language}\n");
+        let mut blocks = DOCUMENT.split(&start).skip(1).filter_map(|text| text.split("```").next());
+        blocks.find(|text| text.contains(part)).expect(part)
     }
 
     #[test]
