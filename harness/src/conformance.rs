@@ -109,6 +109,16 @@ impl Runs {
         self.of(&Which::GOOD).filter(|(_, run)| run.said.is_done)
     }
 
+    /// How many conversations it said anything in.
+    fn n_speaking(&self) -> usize {
+        self.held.values().filter(|run| !run.transcript.lines.is_empty()).count()
+    }
+
+    /// It said nothing in any job that it must carry out.
+    fn is_silent(&self) -> bool {
+        self.of(&Which::GOOD).all(|(_, run)| run.transcript.lines.is_empty())
+    }
+
     /// The events of a good job, if it was carried out to the end.
     fn said(&self, which: Which) -> Option<&Said> {
         self.held.get(&which).map(|run| &run.said).filter(|said| said.is_done)

@@ -243,3 +243,19 @@ impl Axis {
 fn xml(text: &str) -> String {
     printable(text).replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_name_becomes_markup_or_breaks_the_picture() {
+        let name = "\u{1b}[31m<script>a & b</script>\u{202e}";
+        let svg = picture(200, name, name, name, |canvas| {
+            canvas.text((20, 80), name, BODY, Anchor::Left);
+            canvas.text_upwards((20, 120), name, BODY);
+        });
+        assert_eq!(svg.matches("&lt;script&gt;a &amp; b&lt;/script&gt;").count(), 6, "{svg}");
+        assert!(!svg.contains("<script") && !svg.contains(['\u{1b}', '\u{202e}']), "{svg}");
+    }
+}

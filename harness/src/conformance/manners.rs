@@ -2,11 +2,13 @@
 
 use super::{Run, Runs, Verdict, Which, in_job};
 
+/// Why nothing can be judged of a runner that [`start`] is about.
+const SILENT: &str = "it says nothing at all";
+
 pub(super) fn start(runs: &Runs) -> Verdict {
-    let is_silent = |run: &Run| run.transcript.lines.is_empty();
     let held: Vec<_> = runs.of(&Which::GOOD).collect();
     match held.first() {
-        Some((_, run)) if held.iter().all(|(_, run)| is_silent(run)) => {
+        Some((_, run)) if runs.is_silent() => {
             let why =
                 run.transcript.failure.clone().or(run.transcript.exit.as_ref().map(|exit| exit.how.clone()));
             let why = why.unwrap_or_else(|| "it did not end".into());
@@ -22,13 +24,13 @@ pub(super) fn stdout(runs: &Runs) -> Verdict {
         let line = run.said.stray_line.as_ref()?;
         Some(in_job(which, format!("a line that is no event: {line}")))
     });
-    Verdict::of(runs.held.len(), faults, "events only")
+    Verdict::of(runs.n_speaking(), faults, "events only")
 }
 
 pub(super) fn fields(runs: &Runs) -> Verdict {
     let all = runs.of(&Which::ALL);
     let faults = all.filter_map(|(which, run)| Some(in_job(which, run.said.bad_event.as_ref()?)));
-    Verdict::of(runs.held.len(), faults, "complete")
+    Verdict::of(runs.n_speaking(), faults, "complete")
 }
 
 pub(super) fn order(runs: &Runs) -> Verdict {
@@ -47,6 +49,9 @@ pub(super) fn order(runs: &Runs) -> Verdict {
         };
         Some(in_job(which, fault))
     };
+    if runs.is_silent() {
+        return Verdict::Skipped(SILENT.into());
+    }
     let names = "hello, ready, samples, verified, bye";
     // Unknown fields, stdin closed early and events that cannot be read have rules of their own.
     let is_other_rule = |which: Which, run: &Run| match which {
@@ -105,8 +110,8 @@ pub(super) fn model(runs: &Runs) -> Verdict {
 /// A job that must end with an error event, before any sample.
 fn refused(runs: &Runs, which: Which) -> Verdict {
     let Some(run) = runs.held.get(&which) else { return Verdict::Skipped("not asked".into()) };
-    if runs.of(&Which::GOOD).all(|(_, run)| run.transcript.lines.is_empty()) {
-        return Verdict::Skipped("it says nothing at all".into());
+    if runs.is_silent() {
+        return Verdict::Skipped(SILENT.into());
     }
     let said = &run.said;
     let sampled = said.samples.len();
@@ -153,6 +158,9 @@ fn needs_open_stdin(runs: &Runs) -> bool {
 
 pub(super) fn stdin(runs: &Runs) -> Verdict {
     let Some(no_job) = runs.held.get(&Which::NoJob) else { return Verdict::Skipped("not asked".into()) };
+    if runs.is_silent() {
+        return Verdict::Skipped(SILENT.into());
+    }
     if no_job.transcript.exit.is_none() {
         let why = no_job.transcript.failure.as_deref().unwrap_or("it did not end");
         return Verdict::Failed(in_job(Which::NoJob, why));
