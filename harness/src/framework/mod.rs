@@ -10,17 +10,18 @@ pub mod llama_cpp;
 pub mod registry;
 pub mod runner;
 pub mod server;
+pub mod server_url;
 pub mod sse;
 
 use crate::protocol::{Job, Verify, WeightsClass};
 use crate::sample::FailureKind;
 use crate::scenario::Workload;
 use registry::Entry;
-use server::{CompletionServer, Wanted};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 pub use registry::Registry;
+pub use server::ServerTalk;
 
 /// The protocols that the harness speaks: the `driver` of an entry in frameworks.yaml, and who describes it.
 const DRIVERS: &[(&str, Describe)] = &[
@@ -125,27 +126,6 @@ pub enum Conversation {
     },
 }
 
-/// What to ask a server for.
-#[derive(Debug, Clone)]
-pub struct ServerTalk {
-    /// Its dialect.
-    pub api: &'static dyn CompletionServer,
-    /// Port on 127.0.0.1.
-    pub port: u16,
-    /// Each prompt with the number of tokens to generate; the first is cold if `has_cold`.
-    pub requests: Vec<(Vec<u32>, u32)>,
-    /// Whether the first request is the cold one.
-    pub has_cold: bool,
-    /// The verification request.
-    pub verify: Option<Verify>,
-    /// See [`WeightsClass`].
-    pub weights_class: WeightsClass,
-    /// Version found at setup, which stands in where the server does not know its own.
-    pub program_version: Option<String>,
-    /// What it should tell of itself.
-    pub wanted: Wanted,
-}
-
 /// What a batch program said.
 #[derive(Debug, Clone, PartialEq)]
 pub struct BatchAnswer {
@@ -228,7 +208,33 @@ fn sibling(program: &Path, name: &str) -> PathBuf {
 
 #[cfg(test)]
 pub(crate) mod testing {
+    use super::server::{Endpoint, Prompt, Wanted};
     use super::*;
+
+    /// One request of one token to a llama-server.
+    pub(crate) fn server_talk(endpoint: Endpoint) -> ServerTalk {
+        ServerTalk {
+            api: std::sync::Arc::new(llama_cpp::LlamaServer),
+            endpoint,
+            opening: vec![],
+            loading: vec![],
+            closing: vec![],
+            requests: vec![(Prompt::of_ids(&[1]), 1)],
+            spares: vec![],
+            has_cold: false,
+            verify: None,
+            verify_text: None,
+            weights_class: WeightsClass::A,
+            program_version: None,
+            wanted: Wanted {
+                model_path: "/m.gguf".into(),
+                model_sha256: String::new(),
+                context: 32,
+                slots: 1,
+            },
+            features: vec![],
+        }
+    }
 
     /// A request with two prompts, the first cold, for the entry `id` of the embedded registry.
     pub(crate) fn with_request<T>(id: &str, f: impl FnOnce(LaunchRequest) -> T) -> T {

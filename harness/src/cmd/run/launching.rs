@@ -57,6 +57,7 @@ pub(super) fn launch(args: &Args, loaded: &Loaded, planned: Planned) -> Result<(
         timeout: Duration::from_secs(loaded.scenario.launch_timeout_s.into()),
         interrupted,
         redactor,
+        hidden_variables: vec![],
     };
     let mut verifying = Verifying::after(loaded.resumed.iter().flat_map(|bundle| &bundle.records));
     let canary = looking::canary(&loaded.scenario, &loaded.machine);
