@@ -7,29 +7,47 @@ pub mod engine_http;
 pub mod gates;
 pub mod llama_bench;
 pub mod llama_cpp;
+pub mod lm_studio;
+pub mod ollama;
+pub mod openai;
 pub mod registry;
 pub mod runner;
 pub mod server;
 pub mod server_url;
 pub mod sse;
+mod spoken;
+pub mod text;
 
 use crate::protocol::{Job, Verify, WeightsClass};
 use crate::sample::FailureKind;
 use crate::scenario::Workload;
+use engine::Tokenizer;
 use registry::Entry;
+use server_url::{Secret, ServerUrl};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 pub use registry::Registry;
 pub use server::ServerTalk;
 
 /// The protocols that the harness speaks: the `driver` of an entry in frameworks.yaml, and who describes it.
-const DRIVERS: &[(&str, Describe)] = &[
-    ("runner", runner::describe),
-    ("llama-server", llama_cpp::describe),
-    ("llama-bench", llama_bench::describe),
-    ("engine-http", engine_http::describe),
+const DRIVERS: &[Driver] = &[
+    Driver { name: "runner", describe: runner::describe, takes_text: false },
+    Driver { name: "llama-server", describe: llama_cpp::describe, takes_text: false },
+    Driver { name: "llama-bench", describe: llama_bench::describe, takes_text: false },
+    Driver { name: "engine-http", describe: engine_http::describe, takes_text: false },
+    Driver { name: "ollama", describe: ollama::describe, takes_text: true },
+    Driver { name: "lm-studio", describe: lm_studio::describe, takes_text: true },
+    Driver { name: "openai", describe: openai::describe, takes_text: true },
 ];
+
+struct Driver {
+    name: &'static str,
+    describe: Describe,
+    /// Prompts have to be texts as well.
+    takes_text: bool,
+}
 
 type Describe = fn(&LaunchRequest) -> Result<LaunchSpec, Failure>;
 
@@ -66,6 +84,16 @@ pub struct LaunchRequest<'a> {
     pub verify: Option<Verify>,
     /// A free loopback port, for servers.
     pub port: u16,
+    /// Prompts as long as `prompts`, for requests that a server ends early.
+    pub spares: &'a [Vec<u32>],
+    /// Of the model file, where it is of a kind that the engine knows.
+    pub tokenizer: Option<&'a Arc<Tokenizer>>,
+    /// A directory of the framework's own in the cache, kept from launch to launch. It may not be there yet.
+    pub store: &'a Path,
+    /// Whether a server may be on another machine.
+    pub allow_remote: bool,
+    /// The key from the variable that the entry names.
+    pub api_key: Option<Secret>,
 }
 
 /// The model file of a launch.
@@ -181,16 +209,32 @@ fn describe_as(driver: &str, request: &LaunchRequest) -> Result<LaunchSpec, Fail
     if let Some(reason) = &request.entry.reason {
         return Err(Failure::new(FailureKind::Unsupported, reason.clone()));
     }
-    let found = DRIVERS.iter().find(|(name, _)| *name == driver);
-    let (_, describe) = found.ok_or_else(|| {
+    let found = DRIVERS.iter().find(|known| known.name == driver).ok_or_else(|| {
         Failure::new(FailureKind::Unsupported, format!("no driver `{driver}` in this harness"))
     })?;
-    describe(request)
+    (found.describe)(request)
 }
 
 /// Names of the drivers, for the check of frameworks.yaml.
 pub(crate) fn driver_names() -> impl Iterator<Item = &'static str> {
-    DRIVERS.iter().map(|(name, _)| *name)
+    DRIVERS.iter().map(|driver| driver.name)
+}
+
+/// The address of the server of a row with these options, where it has one; `None`: the row starts its own program.
+///
+/// # Errors
+/// If the address is none, or leads to another machine without leave.
+pub fn server_url(
+    options: &BTreeMap<String, String>,
+    allow_remote: bool,
+) -> Result<Option<ServerUrl>, Failure> {
+    let url = options.get("url").filter(|url| *url != spoken::NO_URL);
+    url.map(|url| ServerUrl::parse(url, allow_remote)).transpose()
+}
+
+/// Whether the prompts of a scenario with this row have to be texts too.
+pub fn takes_text(entry: &Entry) -> bool {
+    DRIVERS.iter().any(|driver| driver.name == entry.driver && driver.takes_text)
 }
 
 /// A path as an argument. Paths that are not UTF-8 cannot be written into a bundle.
@@ -257,6 +301,11 @@ pub(crate) mod testing {
             prompts: &prompts,
             verify: None,
             port: 4000,
+            spares: &[],
+            tokenizer: None,
+            store: Path::new("/cache/stores/x"),
+            allow_remote: false,
+            api_key: None,
         })
     }
 }

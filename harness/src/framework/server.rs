@@ -155,6 +155,10 @@ pub trait CompletionServer: Debug + Send + Sync {
     fn informed(&self, _answers: &[Reply]) -> Result<Option<Arc<dyn CompletionServer>>, Failure> {
         Ok(None)
     }
+    /// What was found out of the server, for the record.
+    fn notes(&self) -> Vec<String> {
+        vec![]
+    }
     /// Takes completion requests by POST.
     fn completion_path(&self) -> &'static str;
     /// A request to complete `prompt` with `n_generate` greedy tokens; streamed, or in one answer.

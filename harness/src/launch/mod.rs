@@ -30,7 +30,7 @@ mod sweep;
 use crate::framework::gates::{Expected, check_lengths, gates};
 use crate::framework::server::TRIES_MORE_MAX;
 use crate::framework::{Conversation, Failure, LaunchSpec};
-use crate::redact::Redactor;
+use crate::redact::{Redactor, printable};
 use crate::sample::{FailureKind, Measured, Outcome};
 use child::{ChildProcess, Pipes};
 use oom::OomKills;
@@ -115,17 +115,24 @@ impl Launcher {
         let expected = Expected::of(&spec, threads);
         let outcome = match result.and_then(|measured| Ok(accept(&expected, measured)?)) {
             Ok(mut measured) => {
-                measured.gates.iter_mut().for_each(|gate| gate.seen = self.redactor.text(&gate.seen));
+                self.make_printable(&mut measured);
                 Outcome::Measured(Box::new(measured))
             }
             Err(Stop::Interrupted) => return Err(Interrupted),
             Err(Stop::Failed(failure) | Stop::ColdEndedEarly(failure)) => Outcome::Failed {
                 kind: failure.kind,
-                message: self.redactor.text(&failure.message),
-                stderr_tail,
+                message: self.redactor.printable(&failure.message),
+                stderr_tail: printable(&stderr_tail),
             },
         };
         Ok(Launched { wall_ns: elapsed_ns(started), argv: spec.argv, outcome })
+    }
+
+    /// What a framework said of itself goes into bundles, and from there to pages and terminals.
+    fn make_printable(&self, measured: &mut Measured) {
+        let gates = measured.gates.iter_mut().map(|gate| &mut gate.seen);
+        let told = [&mut measured.version, &mut measured.build].into_iter().chain(&mut measured.features);
+        gates.chain(told).for_each(|text| *text = self.redactor.printable(text));
     }
 
     fn talk(

@@ -122,6 +122,7 @@ impl<'a> Conversation<'a> {
         let forced = self.forced()?;
         let told = self.told()?;
         let usage = sampler.map_or_else(Usage::default, Sampler::finish);
+        self.features.extend(self.api.notes());
         if self.n_again > 0 {
             self.features.push(format!("{} requests made again, ended early", self.n_again));
         }
