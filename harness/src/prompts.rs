@@ -139,6 +139,24 @@ mod tests {
         [[7352, 27417, 1965, 20894, 680, 15496], [7353, 20746, 28004, 13818, 643, 9957]];
 
     #[test]
+    fn prompts_of_words_are_texts_and_no_two_begin_alike() {
+        let tokenizer = crate::framework::testing::tiny_tokenizer();
+        let words = Words::of(&tokenizer, ordinary_ids(512)).expect("enough words");
+        let w = workload("chat", 12);
+        let launch = |block, is_control| LaunchIdx { block, threads_idx: 0, n_threads: 1, is_control };
+        let made = |launch| word_prompts(1, &w, launch, 3, &tokenizer, &words);
+        let all = [made(launch(0, false)), made(launch(0, true)), made(launch(1, false))].concat();
+        for prompt in &all {
+            assert_eq!((prompt.len(), prompt.first().copied()), (12, tokenizer.bos()));
+            crate::framework::text::text_of(&tokenizer, prompt).expect("a text");
+        }
+        let firsts: std::collections::BTreeSet<u32> = all.iter().map(|prompt| prompt[1]).collect();
+        assert_eq!(firsts.len(), all.len(), "what a server kept of one prompt is of no use for another");
+        assert_eq!(made(launch(1, false)), all[6..], "the same for every framework");
+        assert_ne!(word_prompts(2, &w, launch(0, false), 3, &tokenizer, &words), all[..3]);
+    }
+
+    #[test]
     fn small_vocabularies_still_have_ordinary_ids() {
         assert_eq!(ordinary_ids(32_000), 300..31_936);
         assert_eq!(ordinary_ids(256), 64..224);

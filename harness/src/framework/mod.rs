@@ -255,6 +255,19 @@ pub(crate) mod testing {
     use super::server::{Endpoint, Prompt, Wanted};
     use super::*;
 
+    /// That of the tiny synthetic model: it puts BOS before a text.
+    pub(crate) fn tiny_tokenizer() -> Arc<Tokenizer> {
+        static TINY: std::sync::OnceLock<Arc<Tokenizer>> = std::sync::OnceLock::new();
+        let make = || {
+            let dir = tempfile::tempdir().expect("temporary directory");
+            let path = dir.path().join("tiny.gguf");
+            crate::model::synthesize("tiny", &path, 1, &mut |_| ()).expect("made");
+            let gguf = engine::gguf::Gguf::open(&path).expect("valid");
+            Arc::new(Tokenizer::from_gguf(&gguf).expect("a known kind"))
+        };
+        TINY.get_or_init(make).clone()
+    }
+
     /// One request of one token to a llama-server.
     pub(crate) fn server_talk(endpoint: Endpoint) -> ServerTalk {
         ServerTalk {

@@ -36,6 +36,7 @@ pub(super) struct OpenAi {
     tells_ids: bool,
     extensions: Vec<usize>,
     is_probed: bool,
+    version: Option<String>,
 }
 
 /// Describes a launch of a running server.
@@ -53,6 +54,7 @@ pub(super) fn describe(request: &LaunchRequest) -> Result<LaunchSpec, Failure> {
         tells_ids: false,
         extensions: vec![],
         is_probed: false,
+        version: None,
     };
     let talk = spoken::talk(&LaunchRequest { spares: &spares, ..request.clone() }, Arc::new(api), endpoint)?;
     Ok(LaunchSpec {
@@ -94,7 +96,8 @@ impl CompletionServer for OpenAi {
     }
 
     fn parse_about(&self, _bodies: &[String]) -> Result<Told, Failure> {
-        Ok(Told { version: "not told".into(), ..Told::default() })
+        let version = self.version.clone().unwrap_or_else(|| "not told".into());
+        Ok(Told { version, ..Told::default() })
     }
 
     /// A plain request, one with ids, and one with each extension.
@@ -128,6 +131,7 @@ impl CompletionServer for OpenAi {
             tells_ids,
             extensions,
             is_probed: true,
+            version: whole(plain).and_then(|w| w.system_fingerprint),
             ..self.clone()
         })))
     }
@@ -280,6 +284,8 @@ pub(super) struct WireChunk {
     pub(super) usage: Option<WireUsage>,
     pub(super) stats: Option<WireStats>,
     pub(super) runtime: Option<WireRuntime>,
+    /// "The backend configuration": where a server has a version, it is here.
+    system_fingerprint: Option<String>,
 }
 
 #[derive(Deserialize)]

@@ -6,6 +6,7 @@ use super::text::{continuation_ids, shares_bos, text_of};
 use super::{Failure, LaunchRequest, path_arg, server_url};
 use crate::sample::{FEATURE_SHARED_BOS, FEATURE_VERIFIED_BY_TEXT, FailureKind};
 use engine::Tokenizer;
+use engine::tokenizer::EncodeOptions;
 use std::sync::Arc;
 
 /// Value of the option `url` where the framework's own program is used.
@@ -126,7 +127,9 @@ pub(super) fn n_in_first(
     n_tokens: u32,
 ) -> u32 {
     let Some(first) = first else { return 1 };
-    let n_cut = continuation_ids(tokenizer, "a", &first.text).len() as u32;
+    // At the beginning of a text or within one: the vocabulary decides which of the two a piece fits.
+    let alone = tokenizer.encode(first.text.as_bytes(), EncodeOptions::default()).len();
+    let n_cut = alone.min(continuation_ids(tokenizer, "a", &first.text).len()) as u32;
     n_cut.clamp(1, n_tokens.saturating_sub(n_pieces as u32 - 1).max(1))
 }
 

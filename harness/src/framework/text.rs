@@ -53,11 +53,11 @@ pub struct Words {
 }
 
 /// Fewer words make no prompts.
-const WORDS_MIN: usize = 64;
+const WORDS_MIN: usize = 16;
 
 impl Words {
     /// The tokens among `ids` that are a space and lower-case letters, and that the tokenizer gives for that text.
-    /// `None` with fewer than 64 of them.
+    /// `None` with fewer than 16 of them.
     pub fn of(tokenizer: &Tokenizer, ids: std::ops::Range<u32>) -> Option<Words> {
         let is_word = |id: &u32| {
             let letters = tokenizer.piece(*id, false).strip_prefix(b" ");
@@ -83,4 +83,83 @@ impl Words {
 /// Whether the text of `ids` is read as `ids`, special tokens aside.
 pub fn reads_back(tokenizer: &Tokenizer, ids: &[u32]) -> bool {
     tokenizer.encode(&tokenizer.decode(ids), EncodeOptions::default()) == ids
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::framework::testing::tiny_tokenizer;
+    use engine::tokenizer::{TokenType, Vocab};
+
+    /// A byte-level BPE vocabulary without BOS: single bytes, and the words `aa` to `dd`, each with a space before it.
+    fn bpe() -> Tokenizer {
+        let printable: Vec<Vec<u8>> = (b'!'..=b'~').map(|b| vec![b]).collect();
+        let mut tokens = [printable, vec!["Ġ".as_bytes().to_vec()]].concat();
+        let mut merges = Vec::new();
+        for (a, b) in "abcd".chars().flat_map(|a| "abcd".chars().map(move |b| (a, b))) {
+            tokens.extend([format!("{a}{b}").into_bytes(), format!("Ġ{a}{b}").into_bytes()]);
+            merges.extend([format!("{a} {b}").into_bytes(), format!("Ġ {a}{b}").into_bytes()]);
+        }
+        let types = vec![TokenType::Normal; tokens.len()];
+        let vocab = Vocab {
+            model: "gpt2".into(),
+            pre: Some("gpt-2".into()),
+            tokens,
+            types,
+            merges,
+            ..Vocab::default()
+        };
+        Tokenizer::new(vocab).expect("a vocabulary")
+    }
+
+    #[test]
+    fn a_text_is_that_of_exactly_these_ids() {
+        let check = |tokenizer: &Tokenizer, text: &str| {
+            let ids = tokenizer.encode(text.as_bytes(), AS_SERVERS_READ);
+            assert_eq!(text_of(tokenizer, &ids).as_deref(), Ok(text));
+            ids
+        };
+        // With BOS and a space that is put before the text: neither stands in the text.
+        let tiny = tiny_tokenizer();
+        let ids = check(&tiny, "the of and");
+        assert_eq!(ids[0], tiny.bos().expect("it has one"));
+        check(&bpe(), " aa bd ca");
+    }
+
+    #[test]
+    fn ids_that_no_text_gives_are_refused() {
+        let tiny = tiny_tokenizer();
+        let ids = tiny.encode(b"the of", AS_SERVERS_READ);
+        let message = |ids: &[u32]| text_of(&tiny, ids).expect_err("no text").message;
+        assert!(message(&ids[1..]).contains("not read back"), "without BOS");
+        // Letters that the tokenizer would have put together.
+        let letters: Vec<u32> =
+            [b"t", b"h"].iter().map(|piece| tiny.id_of(&piece[..]).expect("a letter")).collect();
+        assert!(message(&[&ids[..1], &letters[..]].concat()).contains("not read back"));
+        let half = tiny.id_of(b"<0xC3>").expect("a byte");
+        assert!(message(&[ids[0], half]).contains("not UTF-8"));
+    }
+
+    #[test]
+    fn words_are_read_back_and_plain() {
+        for tokenizer in [&*tiny_tokenizer(), &bpe()] {
+            let n = tokenizer.vocab_size() as u32;
+            let words = Words::of(tokenizer, 0..n).expect("enough words");
+            for &id in words.ids() {
+                let piece = String::from_utf8(tokenizer.piece(id, false).to_vec()).expect("letters");
+                let letters = piece.strip_prefix(' ').expect("a space first");
+                assert!(letters.len() > 1 && letters.chars().all(|c| c.is_ascii_lowercase()), "{piece}");
+            }
+            assert_eq!(Words::of(tokenizer, 0..10), None, "too few");
+        }
+    }
+
+    #[test]
+    fn a_continuation_is_cut_with_what_it_continues() {
+        let tiny = tiny_tokenizer();
+        let all = tiny.encode(b"the of and the", AS_SERVERS_READ);
+        let before = tiny.encode(b"the of", AS_SERVERS_READ);
+        assert_eq!(continuation_ids(&tiny, "the of", " and the"), all[before.len()..]);
+        assert_eq!(continuation_ids(&tiny, "the of", ""), [0; 0]);
+    }
 }

@@ -13,6 +13,8 @@ mod batch;
 mod child;
 mod client;
 mod command;
+#[cfg(all(test, unix))]
+mod contract;
 #[cfg(not(target_os = "linux"))]
 mod elsewhere;
 mod ledger;
