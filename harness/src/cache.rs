@@ -51,6 +51,11 @@ impl Cache {
         self.root.join("frameworks").join(id).join(version)
     }
 
+    /// What a framework itself keeps from launch to launch.
+    pub fn store_dir(&self, id: &str) -> PathBuf {
+        self.root.join("stores").join(id)
+    }
+
     /// A build directory, kept between builds.
     pub fn build_dir(&self, name: &str) -> PathBuf {
         self.root.join("build").join(name)

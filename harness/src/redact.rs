@@ -1,6 +1,7 @@
 //! What may be written into a bundle: bundles are published, so the home directory becomes `~`, paths below the
 //! repository become relative, and the harness's own directories become names.
 
+use crate::escape::printable_lines;
 use std::path::Path;
 
 /// What stands for the harness's own directories.
@@ -12,11 +13,18 @@ pub const BUILD_NAME: &str = "<build>";
 /// Where bundles are written.
 pub const OUT_NAME: &str = "<out>";
 
+/// What stands for a key.
+const SECRET_NAME: &str = "<key>";
+/// A shorter text would be found everywhere.
+const SECRET_BYTES_MIN: usize = 6;
+
 /// Replaces private path prefixes in text.
 #[derive(Debug, Clone, Default)]
 pub struct Redactor {
     /// (prefix without a trailing slash, what stands for it), the longest prefix first.
     rules: Vec<(String, &'static str)>,
+    /// Keys of servers.
+    secrets: Vec<String>,
 }
 
 impl Redactor {
@@ -42,10 +50,25 @@ impl Redactor {
         self
     }
 
-    /// `text` with every private prefix replaced.
+    /// Also replaces `secret` wherever it stands. What is too short to be one is left alone.
+    pub fn with_secret(mut self, secret: &str) -> Redactor {
+        if secret.len() >= SECRET_BYTES_MIN {
+            self.secrets.push(secret.to_owned());
+        }
+        self
+    }
+
+    /// `text` with every private prefix and every secret replaced.
     pub fn text(&self, text: &str) -> String {
         let redact = |text: String, (prefix, to): &(String, &'static str)| replace(&text, prefix, to);
-        self.rules.iter().fold(text.to_string(), redact)
+        let hide = |text: String, secret: &String| text.replace(secret, SECRET_NAME);
+        self.secrets.iter().fold(self.rules.iter().fold(text.to_string(), redact), hide)
+    }
+
+    /// The same for what a framework says of itself: it may also hold nothing that moves a cursor, colours a terminal
+    /// or turns the direction of writing.
+    pub fn printable(&self, text: &str) -> String {
+        printable_lines(&self.text(text))
     }
 }
 
@@ -107,6 +130,22 @@ mod tests {
         check("/tmp/x --log=/tmp/y", "<tmp>/x --log=<tmp>/y");
         check("/home/ann/.cache/harness/tmp/x", "<cache>/tmp/x");
         check("relative/x", "relative/x");
+    }
+
+    #[test]
+    fn secrets_are_hidden_wherever_they_stand() {
+        let redactor =
+            Redactor::new(Some(Path::new("/home/ann")), None).with_secret("sk-12345").with_secret("a");
+        assert_eq!(redactor.text("401: bad key sk-12345xsk-12345"), "401: bad key <key>x<key>");
+        assert_eq!(redactor.text("a banana"), "a banana", "too short to be a key");
+    }
+
+    #[test]
+    fn what_a_framework_says_cannot_steer_a_terminal() {
+        let redactor = Redactor::default();
+        let said = "v1\u{1b}[31m\u{7}\r\n\u{202e}gnp.exe\u{200b}\u{9b}2J\ttab é ✓";
+        let shown = "v1\\u{1b}[31m\\u{7}\\r\n\\u{202e}gnp.exe\\u{200b}\\u{9b}2J\ttab é ✓";
+        assert_eq!(redactor.printable(said), shown);
     }
 
     #[test]

@@ -27,8 +27,14 @@ const PROVIDERS: [&Provider; 2] = [&llama_cpp::PROVIDER, &candle::PROVIDER];
 
 /// What a person has to do for the others.
 const BY_HAND: [(&str, &str); 6] = [
-    ("ollama", "install Ollama (https://ollama.com), so that `ollama` is on PATH"),
-    ("lm-studio", "install LM Studio (https://lmstudio.ai) and its command line, so that `lms` is on PATH"),
+    (
+        "ollama",
+        "install Ollama (https://ollama.com), so that `ollama` is on PATH, or name a running one: options {url}",
+    ),
+    (
+        "lm-studio",
+        "install LM Studio (https://lmstudio.ai) and its command line, so that `lms` is on PATH, or name a running one: options {url}",
+    ),
     ("onnxruntime", "nothing can be done yet: its runner is not written"),
     ("transformers", "nothing can be done yet: its runner is not written"),
     ("mistral.rs", "nothing can be done yet: its server is not driven"),

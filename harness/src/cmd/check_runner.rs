@@ -52,6 +52,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         timeout: Duration::from_secs(args.timeout),
         interrupted: Arc::default(),
         redactor: Redactor::default(),
+        hidden_variables: Vec::new(),
     };
     let mut subject = subject(args.model.as_deref(), place.path())?;
     let engine = [std::env::current_exe()?.display().to_string(), "runner".into(), "engine".into()];

@@ -8,12 +8,15 @@
 //! Runners take the largest logit. Temperature 0 alone would leave the server with its whole chain of samplers for
 //! each token, so it is asked for top-k with k = 1 and nothing else. Its warm-up run at load is off: runners have none.
 
-use super::server::{Answer, Asked, CompletionServer, StampedEvent, Told, Wanted};
-use super::{Conversation, Failure, LaunchRequest, LaunchSpec, ServerTalk, path_arg};
+use super::server::{
+    Answer, Asked, CompletionServer, Endpoint, Prompt, ServerTalk, StampedEvent, Told, Wanted, refusal,
+};
+use super::{Conversation, Failure, LaunchRequest, LaunchSpec, path_arg};
 use crate::protocol::quote;
 use crate::sample::{FailureKind, Reported, RequestSample, TOKEN_ID_NOT_TOLD};
 use serde::Deserialize;
 use serde_json::json;
+use std::sync::Arc;
 
 /// The micro-batch: llama.cpp's default, and at most the batch.
 const MICRO_BATCH: u32 = 512;
@@ -47,11 +50,16 @@ pub(super) fn describe(request: &LaunchRequest) -> Result<LaunchSpec, Failure> {
 pub(super) fn talk(request: &LaunchRequest) -> Result<ServerTalk, Failure> {
     let requests = request.prompts.iter().enumerate();
     Ok(ServerTalk {
-        api: &LlamaServer,
-        port: request.port,
-        requests: requests.map(|(rep, prompt)| (prompt.clone(), request.n_generate(rep))).collect(),
+        api: Arc::new(LlamaServer),
+        endpoint: Endpoint::Child { port: request.port },
+        opening: vec![],
+        loading: vec![],
+        closing: vec![],
+        requests: requests.map(|(rep, ids)| (Prompt::of_ids(ids), request.n_generate(rep))).collect(),
+        spares: vec![],
         has_cold: request.cold_generate > 0,
         verify: request.verify.clone(),
+        verify_text: None,
         weights_class: request.entry.weights_class,
         program_version: request.program_version.map(str::to_string),
         wanted: Wanted {
@@ -60,6 +68,7 @@ pub(super) fn talk(request: &LaunchRequest) -> Result<ServerTalk, Failure> {
             context: request.workload.context,
             slots: SLOTS,
         },
+        features: vec![],
     })
 }
 
@@ -81,30 +90,9 @@ pub(super) fn common_flags(request: &LaunchRequest) -> String {
     flags
 }
 
-impl CompletionServer for LlamaServer {
-    fn health_path(&self) -> &'static str {
-        "/health"
-    }
-
-    fn about_path(&self) -> &'static str {
-        "/props"
-    }
-
-    fn parse_about(&self, body: &str) -> Result<Told, Failure> {
-        let props: WireProps = parse(body)?;
-        Ok(Told {
-            version: props.build_info,
-            model_path: props.model_path,
-            context: props.default_generation_settings.and_then(|settings| settings.n_ctx),
-            slots: props.total_slots,
-        })
-    }
-
-    fn completion_path(&self) -> &'static str {
-        "/completion"
-    }
-
-    fn request_body(&self, prompt: &[u32], n_generate: u32, stream: bool) -> String {
+impl LlamaServer {
+    /// A request to complete these ids.
+    pub(crate) fn request_body(&self, prompt: &[u32], n_generate: u32, stream: bool) -> String {
         json!({
             "prompt": prompt,
             "n_predict": n_generate,
@@ -118,6 +106,34 @@ impl CompletionServer for LlamaServer {
             "n_probs": 0,
         })
         .to_string()
+    }
+}
+
+impl CompletionServer for LlamaServer {
+    fn health_path(&self) -> &'static str {
+        "/health"
+    }
+
+    fn about_paths(&self) -> Vec<String> {
+        vec!["/props".into()]
+    }
+
+    fn parse_about(&self, bodies: &[String]) -> Result<Told, Failure> {
+        let props: WireProps = parse(bodies.first().map_or("", String::as_str))?;
+        Ok(Told {
+            version: props.build_info,
+            model_path: props.model_path,
+            context: props.default_generation_settings.and_then(|settings| settings.n_ctx),
+            slots: props.total_slots,
+        })
+    }
+
+    fn completion_path(&self) -> &'static str {
+        "/completion"
+    }
+
+    fn completion_body(&self, prompt: &Prompt, n_generate: u32, stream: bool) -> String {
+        self.request_body(&prompt.ids, n_generate, stream)
     }
 
     fn parse_stream(&self, asked: Asked, events: &[StampedEvent]) -> Result<Answer, Failure> {
@@ -144,7 +160,7 @@ impl CompletionServer for LlamaServer {
         Ok(end.answer(asked.rep, tokens))
     }
 
-    fn parse_whole(&self, n_generate: u32, body: &str) -> Result<Vec<u32>, Failure> {
+    fn parse_whole(&self, _prompt: &Prompt, n_generate: u32, body: &str) -> Result<Vec<u32>, Failure> {
         let wire: WireEvent = parse(body)?;
         End::of(&wire, body)?.check(n_generate)?;
         Ok(wire.tokens)
@@ -178,12 +194,8 @@ impl CompletionServer for LlamaServer {
     }
 
     fn parse_refusal(&self, status: u16, body: &str) -> Failure {
-        match serde_json::from_str::<WireEvent>(body) {
-            Ok(WireEvent { error: Some(error), .. }) => {
-                Failure::new(FailureKind::Reported, format!("HTTP {status}: {}", error.message))
-            }
-            _ => Failure::garbage(format!("HTTP {status}: {}", quote(body))),
-        }
+        let told = serde_json::from_str::<WireEvent>(body).ok().and_then(|wire| wire.error);
+        refusal(status, body, told.map(|error| error.message))
     }
 }
 
@@ -275,7 +287,7 @@ impl End {
             request: RequestSample {
                 rep,
                 n_prompt: t.prompt_n.saturating_add(t.cache_n),
-                n_cached: t.cache_n,
+                n_cached: Some(t.cache_n),
                 prefill_ns: Some(ms_to_ns(t.prompt_ms)),
                 token_ids: tokens.ids,
                 token_at_ns: tokens.at_ns,

@@ -80,14 +80,18 @@ impl Launcher {
             deadline: started + self.timeout,
             timeout: self.timeout,
             interrupted: &self.interrupted,
+            hidden_variables: &self.hidden_variables,
         };
         let log =
             Log { path: self.logs_dir.join(format!("{launch_id}.log")), redactor: self.redactor.clone() };
         let mut transcript = Transcript::default();
-        let mut child = match ChildProcess::spawn(spec, self.shim.as_deref(), Pipes::Both, log) {
-            Ok(child) => child,
-            Err(Failure { message, .. }) => return Ok(Transcript { failure: Some(message), ..transcript }),
-        };
+        let mut child =
+            match ChildProcess::spawn(spec, self.shim.as_deref(), Pipes::Both, log, &self.hidden_variables) {
+                Ok(child) => child,
+                Err(Failure { message, .. }) => {
+                    return Ok(Transcript { failure: Some(message), ..transcript });
+                }
+            };
         match input {
             Input::Nothing => child.close_stdin(),
             Input::Line(line) => child.send(format!("{line}\n")),
@@ -100,7 +104,9 @@ impl Launcher {
         match converse(&mut child, &limits, started, (n_requests, holds_stdin), &mut transcript) {
             Ok(()) => {}
             Err(Stop::Interrupted) => return Err(Interrupted),
-            Err(Stop::Failed(failure)) => transcript.failure = Some(failure.message),
+            Err(Stop::Failed(failure) | Stop::ColdEndedEarly(failure)) => {
+                transcript.failure = Some(failure.message)
+            }
         }
         transcript.stderr_tail = child.end().stderr_tail;
         Ok(transcript)

@@ -136,6 +136,7 @@ mod tests {
         assert_eq!(md("a|b\nc*d_[e]<f>"), "a\\|b c\\*d\\_\\[e\\]&lt;f&gt;");
         assert_eq!(md("x86_64 _a_ a_"), "x86_64 \\_a\\_ a\\_");
         assert_eq!(md("\u{1b}[31mred\t"), "\\[31mred");
+        assert_eq!(md("v1\u{202e}x\u{200b}"), "v1 x");
         assert_eq!(code("a|b`c"), "``a\\|b`c``");
         assert_eq!(code("`x`"), "`` `x` ``");
         assert_eq!(message(&"x".repeat(500)).chars().count(), MESSAGE_CHARS_MAX + 1);

@@ -1,10 +1,11 @@
 //! The rows of a scenario: which of them can be measured here, with which program.
 
+use super::Args;
 use crate::bundle::{FrameworkRecord, ProgramRecord, Unavailable};
 use crate::cache::Cache;
 use crate::escape::printable;
 use crate::framework::registry::Entry;
-use crate::framework::{Failure, Registry};
+use crate::framework::{Failure, Registry, server_url};
 use crate::sample::FailureKind;
 use crate::scenario::{FrameworkSpec, Scenario};
 use crate::setup::{self, Located};
@@ -29,15 +30,15 @@ impl Row {
     }
 }
 
-/// Looks for every row's program; with `install`, what is missing is installed first.
+/// Looks for every row's program; with `--setup`, what is missing is installed first.
 pub(super) fn find(
     scenario: &Scenario,
     registry: &Registry,
     cache: &Cache,
     base_dir: &Path,
-    install: bool,
+    args: &Args,
 ) -> Result<Vec<Row>> {
-    if install {
+    if args.setup {
         let wanted: Vec<&Entry> = registry.entries().iter().filter(|e| is_wanted(e, scenario)).collect();
         for (id, outcome) in setup::ensure(&wanted, false, cache) {
             if let Err(error) = outcome {
@@ -47,12 +48,12 @@ pub(super) fn find(
     }
     let row = |spec: &FrameworkSpec| {
         let entry = registry.get(&spec.id).with_context(|| format!("no framework {}", spec.id))?;
-        Ok(match provide(entry, spec, cache, base_dir) {
-            Ok((options, program, found)) => Row {
-                record: FrameworkRecord { program: Some(found), ..described(entry, &spec.label) },
-                options,
-                program: Some(program),
-            },
+        Ok(match provide(entry, spec, cache, base_dir, args.allow_remote) {
+            Ok((options, found)) => {
+                let (program, record) = found.unzip();
+                let record = FrameworkRecord { program: record, ..described(entry, &spec.label) };
+                Row { record, options, program }
+            }
             Err(failure) => Row {
                 record: FrameworkRecord {
                     unavailable: Some(Unavailable { kind: failure.kind, reason: failure.message }),
@@ -76,13 +77,23 @@ fn why_not_here(entry: &Entry) -> Option<String> {
     entry.unsupported_reason(std::env::consts::OS, std::env::consts::ARCH)
 }
 
-type Provided = (BTreeMap<String, String>, PathBuf, ProgramRecord);
+/// Options, and the program where the row does not name a running server.
+type Provided = (BTreeMap<String, String>, Option<(PathBuf, ProgramRecord)>);
 
-fn provide(entry: &Entry, spec: &FrameworkSpec, cache: &Cache, base_dir: &Path) -> Result<Provided, Failure> {
+fn provide(
+    entry: &Entry,
+    spec: &FrameworkSpec,
+    cache: &Cache,
+    base_dir: &Path,
+    allow_remote: bool,
+) -> Result<Provided, Failure> {
     if let Some(reason) = why_not_here(entry) {
         return Err(Failure::new(FailureKind::Unsupported, reason));
     }
     let options = entry.options_of(&spec.options, base_dir)?;
+    if server_url(&options, allow_remote)?.is_some() {
+        return Ok((options, None));
+    }
     let missing = |reason: String| Failure::new(FailureKind::Missing, reason);
     let located = setup::locate(entry, cache).map_err(|e| missing(e.to_string()))?;
     let sha256 = sha256_of(&located.program)
@@ -93,7 +104,7 @@ fn provide(entry: &Entry, spec: &FrameworkSpec, cache: &Cache, base_dir: &Path) 
         sha256,
         build: located.build.clone().unwrap_or_default(),
     };
-    Ok((options, located.program, record))
+    Ok((options, Some((located.program, record))))
 }
 
 /// What is known from the installation, else what the program says of itself, else nothing: the launch may tell.
