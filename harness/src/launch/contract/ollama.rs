@@ -269,6 +269,6 @@ fn what_the_server_refuses_is_said() {
         _ => Played::json(400, &json!({"error": "invalid model \u{1b}[2Jfile"})),
     });
     let launched = launch("ollama", &[("url", &format!("http://127.0.0.1:{port}"))], |_| ());
-    let wanted = "HTTP 400: invalid model \u{fffd}[2Jfile";
+    let wanted = "HTTP 400: invalid model \\u{1b}[2Jfile";
     assert_eq!(failure(launched), (FailureKind::Reported, wanted.to_owned()), "and steers no terminal");
 }

@@ -225,7 +225,7 @@ fn a_key_goes_to_its_server_and_into_no_message() {
 #[test]
 fn what_the_server_calls_itself_steers_no_terminal() {
     let measured = run(PLAIN);
-    assert_eq!(measured.version, "fp_1 <b>|\u{fffd}[31m");
+    assert_eq!(measured.version, "fp_1 <b>|\\u{1b}[31m");
     assert_eq!(measured.build, measured.version);
 }
 
