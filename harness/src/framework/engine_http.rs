@@ -14,7 +14,7 @@ pub(super) fn describe(request: &LaunchRequest) -> Result<LaunchSpec, Failure> {
     argv.extend(flags.split_whitespace().map(str::to_string));
     let talk = llama_cpp::talk(request)?;
     let env = runner::environment(request)?;
-    Ok(LaunchSpec { argv, env, cpus: None, conversation: Conversation::Server(talk) })
+    Ok(LaunchSpec { argv, env, cpus: None, conversation: Conversation::Server(Box::new(talk)) })
 }
 
 #[cfg(test)]

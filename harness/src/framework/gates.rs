@@ -11,7 +11,7 @@ use crate::sample::{
 use std::collections::BTreeSet;
 
 /// A timed window shorter than this says nothing of processor time: the kernel counts it in steps of 10 ms.
-const WINDOW_S_MIN: f64 = 0.5;
+pub const WINDOW_S_MIN: f64 = 0.5;
 /// Busy threads beyond those asked for: one that hands work to a pool and is idle while the pool computes. What it
 /// computes itself does not add to the processors in use at once, which have a limit of their own.
 const COORDINATORS_MAX: u32 = 1;

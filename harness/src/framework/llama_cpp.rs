@@ -42,7 +42,7 @@ pub(super) fn describe(request: &LaunchRequest) -> Result<LaunchSpec, Failure> {
         add("--no-repack");
     }
     add(&format!("--host 127.0.0.1 --port {}", request.port));
-    let conversation = Conversation::Server(talk(request)?);
+    let conversation = Conversation::Server(Box::new(talk(request)?));
     Ok(LaunchSpec { argv, env: Default::default(), cpus: None, conversation })
 }
 

@@ -71,7 +71,7 @@ pub(super) fn describe(request: &LaunchRequest) -> Result<LaunchSpec, Failure> {
         argv: vec![],
         env: Default::default(),
         cpus: None,
-        conversation: Conversation::Server(talk),
+        conversation: Conversation::Server(Box::new(talk)),
     })
 }
 

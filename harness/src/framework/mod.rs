@@ -145,7 +145,7 @@ pub enum Conversation {
         self_reported_load: bool,
     },
     /// A server on a loopback port that completes prompts.
-    Server(ServerTalk),
+    Server(Box<ServerTalk>),
     /// A program that runs to its end and prints figures of its own; `parse` reads its stdout.
     Batch {
         /// From stdout to figures.

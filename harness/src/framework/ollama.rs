@@ -69,7 +69,7 @@ pub(super) fn describe(request: &LaunchRequest) -> Result<LaunchSpec, Failure> {
     talk.loading.push(load);
     talk.closing.push(unload);
     talk.features.push(FEATURE_EMPTY_CACHE.into());
-    Ok(LaunchSpec { argv, env, cpus: None, conversation: Conversation::Server(talk) })
+    Ok(LaunchSpec { argv, env, cpus: None, conversation: Conversation::Server(Box::new(talk)) })
 }
 
 fn gpu_layers(request: &LaunchRequest) -> Result<u32, Failure> {

@@ -28,7 +28,7 @@ fn described(change: impl FnOnce(&mut LaunchRequest)) -> Result<LaunchSpec, Fail
 
 fn talk(spec: LaunchSpec) -> ServerTalk {
     let Conversation::Server(talk) = spec.conversation else { panic!("a server") };
-    talk
+    *talk
 }
 
 /// Stamped 10 ms apart from 100 ms on.

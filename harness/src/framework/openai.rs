@@ -19,12 +19,18 @@ use std::sync::Arc;
 /// Tokens of a probe.
 const PROBE_TOKENS: u32 = 4;
 /// Extensions that are tried one by one, with their values for a request of `n` tokens.
-const EXTENSIONS: [(&str, fn(u32) -> Value); 4] = [
-    ("ignore_eos", |_| json!(true)),
-    ("min_tokens", |n| json!(n)),
-    ("return_token_ids", |_| json!(true)),
-    ("cache_prompt", |_| json!(false)),
+const EXTENSIONS: [Extension; 4] = [
+    Extension { name: "ignore_eos", value: |_| json!(true) },
+    Extension { name: "min_tokens", value: |n| json!(n) },
+    Extension { name: "return_token_ids", value: |_| json!(true) },
+    Extension { name: "cache_prompt", value: |_| json!(false) },
 ];
+
+/// A field of a request that OpenAI's own API has not.
+struct Extension {
+    name: &'static str,
+    value: fn(u32) -> Value,
+}
 
 /// The dialect, as one server speaks it.
 #[derive(Debug, Clone)]
@@ -61,7 +67,7 @@ pub(super) fn describe(request: &LaunchRequest) -> Result<LaunchSpec, Failure> {
         argv: vec![],
         env: Default::default(),
         cpus: None,
-        conversation: Conversation::Server(talk),
+        conversation: Conversation::Server(Box::new(talk)),
     })
 }
 
@@ -79,7 +85,7 @@ impl OpenAi {
             body["stream_options"] = json!({ "include_usage": true });
         }
         for &idx in extensions {
-            let (name, value) = EXTENSIONS[idx];
+            let Extension { name, value } = EXTENSIONS[idx];
             body[name] = value(n_generate);
         }
         body
@@ -137,7 +143,7 @@ impl CompletionServer for OpenAi {
     }
 
     fn notes(&self) -> Vec<String> {
-        let taken: Vec<&str> = self.extensions.iter().map(|&idx| EXTENSIONS[idx].0).collect();
+        let taken: Vec<&str> = self.extensions.iter().map(|&idx| EXTENSIONS[idx].name).collect();
         let mut notes = vec![format!("prompts as {}", if self.takes_ids { "ids" } else { "text" })];
         if self.is_probed {
             let taken = if taken.is_empty() { "none".to_owned() } else { taken.join(" ") };

@@ -1,7 +1,7 @@
 //! A server's port: free when the server starts, and another one where it was taken in between.
 
 use crate::framework::server::Endpoint;
-use crate::framework::{Conversation, Failure, LaunchSpec, ServerTalk};
+use crate::framework::{Conversation, Failure, LaunchSpec};
 use crate::sample::FailureKind;
 use std::net::{Ipv4Addr, TcpListener};
 
@@ -35,11 +35,10 @@ pub(super) fn ensure_free(spec: &mut LaunchSpec) -> Result<(), Failure> {
 
 /// Whether a server that crashed and is gone had its port taken by another program.
 pub(super) fn was_lost(spec: &LaunchSpec, failure: &Failure) -> bool {
-    match &spec.conversation {
-        Conversation::Server(ServerTalk { endpoint: Endpoint::Child { port }, .. }) => {
-            failure.kind == FailureKind::Crashed && !is_free(*port)
-        }
-        _ => false,
+    let Conversation::Server(talk) = &spec.conversation else { return false };
+    match talk.endpoint {
+        Endpoint::Child { port } => failure.kind == FailureKind::Crashed && !is_free(port),
+        Endpoint::Running { .. } => false,
     }
 }
 

@@ -4,14 +4,14 @@ use super::child::{ChildProcess, kill_group};
 use super::client::{Client, reply};
 use super::sampler::{Sampler, Usage};
 use super::{Limits, Stop, TICK, command, elapsed_ns, listener, ns};
-use crate::framework::gates::told_gates;
+use crate::framework::gates::{WINDOW_S_MIN, told_gates};
 use crate::framework::server::{
     Action, Answer, Asked, CompletionServer, Endpoint, Prompt, Reply, StampedEvent, Step, TRIES_MORE_MAX,
     Told,
 };
 use crate::framework::sse::SseSplitter;
 use crate::framework::{Failure, ServerTalk};
-use crate::sample::{ColdRequest, FEATURE_RAN_BEFORE, FailureKind, Forced, Measured, Reported};
+use crate::sample::{ColdRequest, CpuSpan, FEATURE_RAN_BEFORE, FailureKind, Forced, Measured, Reported};
 use rustix::process::Pid;
 use std::io::Read;
 use std::sync::Arc;
@@ -24,6 +24,8 @@ pub(super) const HEALTH_POLL: Duration = Duration::from_millis(4);
 const HEALTH_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long after a broken connection the server's own end is waited for, to say why.
 const CRASH_GRACE: Duration = Duration::from_millis(1500);
+/// A process that takes less than this, in processors, of a window of requests does not compute.
+const COMPUTES_CPUS_MIN: f64 = 0.05;
 /// Limit for all that is done at the end of a launch.
 const CLOSING_LIMIT: Duration = Duration::from_secs(10);
 
@@ -121,7 +123,11 @@ impl<'a> Conversation<'a> {
         let verify_token_ids = self.verify()?;
         let forced = self.forced()?;
         let told = self.told()?;
-        let usage = sampler.map_or_else(Usage::default, Sampler::finish);
+        let mut usage = sampler.map_or_else(Usage::default, Sampler::finish);
+        if self.talk.endpoint.is_running() && !has_computed(&usage) {
+            usage = Usage::default();
+            self.features.push("that process did not compute: its figures are left out".into());
+        }
         self.features.extend(self.api.notes());
         if self.n_again > 0 {
             self.features.push(format!("{} requests made again, ended early", self.n_again));
@@ -387,6 +393,13 @@ impl<'a> Conversation<'a> {
         }
         Failure::new(FailureKind::Garbage, format!("the connection broke before {due}: {error}")).into()
     }
+}
+
+/// Whether a process took part in what was timed. One that only passes requests on (a proxy, a container's port) does
+/// not: its memory and threads say nothing. A window too short to tell says nothing against it.
+fn has_computed(usage: &Usage) -> bool {
+    let window = usage.cpu.window.as_ref().filter(|window| window.wall_s.is_some_and(|s| s >= WINDOW_S_MIN));
+    window.and_then(CpuSpan::cpus).is_none_or(|cpus| cpus >= COMPUTES_CPUS_MIN)
 }
 
 /// Adds one repetition's figures to those of the others, by name.

@@ -1,6 +1,6 @@
 //! The conversation with a server, played by a thread that answers with recorded texts.
 
-use super::talk;
+use super::{Usage, has_computed, talk};
 use crate::framework::server::{Endpoint, Prompt};
 use crate::framework::testing::server_talk;
 use crate::framework::{Conversation, LaunchSpec, ServerTalk};
@@ -9,7 +9,7 @@ use crate::launch::child::{ChildProcess, Pipes};
 use crate::launch::lines::Log;
 use crate::protocol::Verify;
 use crate::redact::Redactor;
-use crate::sample::Measured;
+use crate::sample::{CpuSpan, CpuUse, Measured};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::AtomicBool;
@@ -82,7 +82,7 @@ fn measured(port: u16) -> Measured {
         ..server_talk(Endpoint::Child { port })
     };
     let argv = ["sleep", "120"].map(str::to_string).to_vec();
-    let conversation = Conversation::Server(server.clone());
+    let conversation = Conversation::Server(Box::new(server.clone()));
     let spec = LaunchSpec { argv, env: Default::default(), cpus: None, conversation };
     let log = Log { path: dir.path().join("log"), redactor: Redactor::default() };
     let mut child = ChildProcess::spawn(&spec, None, Pipes::None, log, &[]).expect("started");
@@ -106,6 +106,18 @@ fn each_position_of_the_forced_text_is_a_request_of_its_own() {
     // The continuation and position 0, then position 1; the last token's own successor is not asked for.
     assert_eq!((bodies.len(), is_of("[5,6]"), is_of("[5,6,7]")), (4, 2, 1));
     assert_eq!(bodies.iter().filter(|b| b.contains("\"cache_prompt\":true")).count(), 2, "{bodies:?}");
+}
+
+#[test]
+fn a_process_that_only_passes_on_is_told_from_one_that_computes() {
+    let usage = |wall_s, cpu_s| {
+        let window =
+            CpuSpan { wall_s: Some(wall_s), user_s: Some(cpu_s), system_s: Some(0.0), ..CpuSpan::default() };
+        Usage { cpu: CpuUse { window: Some(window), ..CpuUse::default() }, ..Usage::default() }
+    };
+    assert!(has_computed(&usage(2.0, 1.9)) && !has_computed(&usage(2.0, 0.01)));
+    assert!(has_computed(&usage(0.1, 0.0)), "too short to tell");
+    assert!(has_computed(&Usage::default()), "not told");
 }
 
 #[test]

@@ -249,7 +249,7 @@ fn a_batch_program_is_read_to_its_end() {
 
 /// A server to talk to on `port`.
 fn server(port: u16) -> Conversation {
-    Conversation::Server(server_talk(Endpoint::Child { port }))
+    Conversation::Server(Box::new(server_talk(Endpoint::Child { port })))
 }
 
 #[test]

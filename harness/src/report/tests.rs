@@ -130,6 +130,37 @@ fn rows_without_some_figures_render() {
 }
 
 #[test]
+fn what_a_server_calls_itself_is_text_wherever_it_stands() {
+    const HOSTILE: &str =
+        "v1|`<script>alert(1)</script>`\r\n# [x](http://192.0.2.1)\u{1b}[2J\u{202e}![y](z)&lt;";
+    let (mut manifest, mut records) = testing::example();
+    for record in &mut records {
+        match &mut record.outcome {
+            Outcome::Measured(m) => {
+                (m.version, m.build, m.features) = (HOSTILE.into(), HOSTILE.into(), vec![HOSTILE.into()]);
+                m.gates.iter_mut().for_each(|gate| (gate.seen, gate.passed) = (HOSTILE.into(), false));
+            }
+            Outcome::Failed { message, stderr_tail, .. } => {
+                (*message, *stderr_tail) = (HOSTILE.into(), HOSTILE.into());
+            }
+        }
+    }
+    for framework in &mut manifest.frameworks {
+        if let Some(unavailable) = &mut framework.unavailable {
+            unavailable.reason = HOSTILE.into();
+        }
+    }
+    let rendered = render(&manifest, &records);
+    let markdown = &rendered.markdown;
+    assert!(markdown.contains("v1\\|\\`&lt;script&gt;"), "it is shown");
+    assert!(!markdown.contains("<script>") && !markdown.contains("[x](") && !markdown.contains("![y]("));
+    assert!(!markdown.contains(['\u{1b}', '\r', '\u{202e}']));
+    assert!(markdown.lines().all(|line| !line.starts_with("# [")), "no heading of its own");
+    assert_tables_are_whole(markdown);
+    assert!(rendered.charts.iter().all(|chart| !format!("{chart:?}").contains("<script>")));
+}
+
+#[test]
 fn bundles_from_before_there_were_distributions_say_so() {
     let (manifest, mut records) = testing::example();
     for record in &mut records {

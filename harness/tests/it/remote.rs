@@ -1,41 +1,45 @@
 //! A scenario cannot make the harness send anything to another machine, unless the person at the command line says so.
 
-use crate::support::{Place, failures};
+use crate::support::{Place, failures, measured};
 use harness::sample::FailureKind;
 use std::net::TcpListener;
 
-fn place(url: &str) -> Place {
+fn place(urls: &[&str]) -> Place {
     let place = Place::new(&[], 1);
-    let rows = format!(
-        "  - {{id: fake, label: steady, options: {{script: steady.yaml}}}}\n  \
-         - {{id: openai-compatible, label: far, options: {{url: \"{url}\", model: m}}}}\n"
-    );
+    let mut rows = "  - {id: fake, label: steady, options: {script: steady.yaml}}\n".to_owned();
+    for (i, url) in urls.iter().enumerate() {
+        let options = format!("{{url: \"{url}\", model: m}}");
+        rows += &format!("  - {{id: openai-compatible, label: far{i}, options: {options}}}\n");
+    }
     place.write_scenario(&rows, 1);
     place
 }
 
 #[test]
 fn another_host_is_refused_and_the_other_rows_run() {
-    for url in
-        ["http://192.0.2.1:8080", "http://127.0.0.1.example.org:8080", "http://127.0.0.1@192.0.2.1:8080"]
-    {
-        let place = place(url);
-        place.run(&[]).code(3);
-        let (kind, message) = failures(&place.bundle(), "far").remove(0);
-        assert_eq!(kind, FailureKind::Unsupported, "{url}");
-        let remedy =
-            if url.contains('@') { "holds a name or password" } else { "harness run --allow-remote" };
-        assert!(message.contains(remedy), "{message}");
-    }
+    let urls =
+        ["http://192.0.2.1:8080", "http://127.0.0.1.example.org:8080", "http://127.0.0.1@192.0.2.1:8080"];
+    let place = place(&urls);
+    place.run(&[]).code(3);
+    let bundle = place.bundle();
+    assert_eq!(measured(&bundle, "steady").len(), 1);
+    let message = |label: &str| {
+        let (kind, message) = failures(&bundle, label).remove(0);
+        assert_eq!(kind, FailureKind::Unsupported, "{message}");
+        message
+    };
+    assert!(message("far0").contains("harness run --allow-remote"));
+    assert!(message("far1").contains("harness run --allow-remote"));
+    assert!(message("far2").contains("holds a name or password"));
 }
 
 #[test]
 fn with_leave_it_is_asked() {
-    // A loopback address by another name is another host to the rule; this one is asked, and nobody is there.
+    // This machine by an address that is another host to the rule; nobody is there.
     let port = TcpListener::bind(("127.0.0.1", 0)).expect("a port").local_addr().expect("bound").port();
-    let place = place(&format!("http://[::ffff:127.0.0.1]:{port}"));
+    let place = place(&[&format!("http://[::ffff:127.0.0.1]:{port}")]);
     place.run(&["--allow-remote"]).code(3);
-    let (kind, message) = failures(&place.bundle(), "far").remove(0);
+    let (kind, message) = failures(&place.bundle(), "far0").remove(0);
     assert_eq!(kind, FailureKind::Missing);
     assert!(message.starts_with("no server answers at"), "{message}");
 }

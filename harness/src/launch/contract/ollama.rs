@@ -116,7 +116,7 @@ fn last_line(response: &str, n_prompt: u32, n: u32, reason: &str) -> Value {
 fn played(trap: Trap, n_prompt: u32, n: u32) -> Played {
     let line = |value: Value| format!("{value}\n").into_bytes();
     let piece = |text: &str| line(json!({"model": "m", "response": text, "done": false}));
-    let word = |i: u32| piece(if i % 2 == 0 { " the" } else { " of" });
+    let word = |i: u32| piece(if i.is_multiple_of(2) { " the" } else { " of" });
     let end = |n_prompt, n, reason| line(last_line("", n_prompt, n, reason));
     let whole: Vec<Vec<u8>> = (0..n).map(word).collect();
     Played::stream(match trap {
