@@ -1,10 +1,11 @@
 //! Finding the frameworks' programs, and providing those that are missing.
 //!
-//! A program is looked for where its environment variable points, then in the cache if `harness setup` installed it
+//! A program is the one that the command line names, or is looked for where its environment variable points, then in the cache if `harness setup` installed it
 //! there, then on PATH. [`locate`] only looks; [`ensure`] installs what can be installed. An installation counts
 //! only once it is whole: a marker is written last, so that an interrupted setup is started anew.
 
 mod candle;
+mod libraries;
 mod llama_cpp;
 mod marker;
 mod search;
@@ -20,7 +21,8 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use step::Steps;
 
-pub use version::{AskError, ask_version};
+pub use libraries::libraries_of;
+pub use version::{AskError, ask_help, ask_version};
 
 /// What `setup` can install: one file and one line here for each.
 const PROVIDERS: [&Provider; 2] = [&llama_cpp::PROVIDER, &candle::PROVIDER];
@@ -86,6 +88,8 @@ impl Located {
 /// Where a program was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum How {
+    /// The command line names it.
+    Given,
     /// The environment variable of this name points at it.
     Variable(String),
     /// In the cache, installed by `harness setup`.
@@ -99,6 +103,7 @@ pub enum How {
 impl std::fmt::Display for How {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
+            How::Given => f.write_str("by --program"),
             How::Variable(name) => write!(f, "by {name}"),
             How::Cache => f.write_str("installed by `harness setup`"),
             How::SearchPath => f.write_str("on PATH"),
@@ -130,6 +135,16 @@ pub fn installable_ids() -> impl Iterator<Item = &'static str> {
 /// Looks for a framework's program.
 pub fn locate(wanted: &Entry, cache: &Cache) -> Result<Located, NotFound> {
     locate_in(wanted, cache, |name| std::env::var_os(name))
+}
+
+/// The program that the command line names.
+pub fn given(path: &Path) -> Result<Located, NotFound> {
+    let program = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    if search::is_program(&program) {
+        return Ok(plain(program, How::Given));
+    }
+    let reason = format!("--program names {}, which is not a program", program.display());
+    Err(NotFound { reason, remedy: "correct or leave out the option".to_owned() })
 }
 
 /// The version of a program that was found: as its installation tells, else as the program itself does. It is asked in

@@ -364,6 +364,8 @@ fn framework(label: &str) -> FrameworkRecord {
             version: "1.2.3".to_owned(),
             sha256: "cd34".repeat(16),
             build: "avx2".to_owned(),
+            libraries: Vec::new(),
+            notes: Vec::new(),
         }),
         unavailable: is_missing.then(|| Unavailable {
             kind: FailureKind::Missing,

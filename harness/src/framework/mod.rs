@@ -7,6 +7,8 @@ pub mod engine_http;
 pub mod gates;
 pub mod llama_bench;
 pub mod llama_cpp;
+pub mod llama_flags;
+pub mod llama_fork;
 pub mod registry;
 pub mod runner;
 pub mod server;
@@ -15,6 +17,7 @@ pub mod sse;
 use crate::protocol::{Job, Verify, WeightsClass};
 use crate::sample::FailureKind;
 use crate::scenario::Workload;
+use llama_flags::Flags;
 use registry::Entry;
 use server::{CompletionServer, Wanted};
 use std::collections::BTreeMap;
@@ -26,6 +29,7 @@ pub use registry::Registry;
 const DRIVERS: &[(&str, Describe)] = &[
     ("runner", runner::describe),
     ("llama-server", llama_cpp::describe),
+    ("llama-server-fork", llama_fork::describe),
     ("llama-bench", llama_bench::describe),
     ("engine-http", engine_http::describe),
 ];
@@ -43,6 +47,8 @@ pub struct LaunchRequest<'a> {
     pub program: Option<&'a Path>,
     /// The version that was found for it, where it does not say so itself.
     pub program_version: Option<&'a str>,
+    /// The flags that the program understands; `None` where it was not asked or did not tell.
+    pub flags: Option<&'a Flags>,
     /// This program, `harness`.
     pub harness: &'a Path,
     /// The model file.
@@ -186,6 +192,21 @@ pub fn describe(request: &LaunchRequest) -> Result<LaunchSpec, Failure> {
     describe_as(&request.entry.driver, request)
 }
 
+/// What a row's program does otherwise than asked, because its build lacks the flag for it; empty for most.
+///
+/// # Errors
+/// If the row cannot be measured with this build.
+pub fn notes_on_build(
+    entry: &Entry,
+    options: &BTreeMap<String, String>,
+    flags: Option<&Flags>,
+) -> Result<Vec<String>, Failure> {
+    if entry.flags_command.is_empty() {
+        return Ok(Vec::new());
+    }
+    Ok(llama_flags::resolve(options, flags)?.notes)
+}
+
 /// Describes a launch of the framework's own benchmark, the cross-check.
 pub fn describe_cross_check(request: &LaunchRequest) -> Result<LaunchSpec, Failure> {
     match &request.entry.cross_check {
@@ -240,6 +261,7 @@ pub(crate) mod testing {
             options: registry.get(id).expect("known").options.clone(),
             program: Some(Path::new("/opt/bin/llama-server")),
             program_version: Some("b11434"),
+            flags: None,
             harness: Path::new("/opt/bin/harness"),
             model: ModelRef { path: Path::new("/models/m.gguf"), sha256: "abc" },
             launch_id: "b00-x-chat-t2",

@@ -55,12 +55,30 @@ pub struct Entry {
     pub program_variable: Option<String>,
     /// Prints the version.
     pub version_command: Vec<String>,
+    /// Prints the flags that the program understands, where its driver has to know: builds and forks differ.
+    pub flags_command: Vec<String>,
+    /// How the shared libraries begin that are part of the program: `libggml`.
+    pub libraries: Vec<String>,
+    /// What `harness setup` takes for it.
+    pub setup_cost: Option<SetupCost>,
     /// `os-arch`, empty for all.
     pub platforms: Vec<String>,
     /// Options of a row, with their defaults.
     pub options: BTreeMap<String, String>,
     /// Those of them that are paths, relative to the scenario's directory.
     pub path_options: Vec<String>,
+}
+
+/// What a setup takes: measured once, rounded up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SetupCost {
+    /// What is downloaded, MB.
+    pub download_mb: u32,
+    /// What it takes on the disk when done, MB.
+    pub disk_mb: u32,
+    /// How long it takes on two cores, minutes.
+    pub minutes: u32,
 }
 
 /// What is wrong with a frameworks.yaml.
@@ -191,6 +209,11 @@ struct WireEntry {
     #[serde(default)]
     version_command: Vec<String>,
     #[serde(default)]
+    flags_command: Vec<String>,
+    #[serde(default)]
+    libraries: Vec<String>,
+    setup_cost: Option<SetupCost>,
+    #[serde(default)]
     platforms: Vec<String>,
     #[serde(default)]
     options: BTreeMap<String, String>,
@@ -241,6 +264,9 @@ impl TryFrom<WireEntry> for Entry {
             programs: wire.programs,
             program_variable: wire.program_variable,
             version_command: wire.version_command,
+            flags_command: wire.flags_command,
+            libraries: wire.libraries,
+            setup_cost: wire.setup_cost,
             platforms: wire.platforms,
             options: wire.options,
             path_options: wire.path_options,
@@ -256,7 +282,16 @@ mod tests {
     fn the_embedded_file_lists_the_frameworks() {
         let registry = Registry::embedded().expect("valid");
         let ids = registry.ids();
-        for id in ["engine", "candle", "llama.cpp", "llama.cpp-metal", "ollama", "lm-studio", "fake"] {
+        for id in [
+            "engine",
+            "candle",
+            "llama.cpp",
+            "llama.cpp-metal",
+            "llama.cpp-cuda",
+            "ollama",
+            "lm-studio",
+            "fake",
+        ] {
             assert!(ids.contains(&id), "{id}");
         }
         for entry in registry.entries() {

@@ -13,6 +13,10 @@ pub trait CompletionServer: std::fmt::Debug + Sync {
     fn parse_about(&self, body: &str) -> Result<Told, Failure>;
     /// Takes completion requests by POST.
     fn completion_path(&self) -> &'static str;
+    /// Takes the requests of the verification by POST: those that are not streamed, and those for distributions.
+    fn verify_path(&self) -> &'static str {
+        self.completion_path()
+    }
     /// A request to complete `prompt` with `n_generate` greedy tokens; streamed, or in one answer.
     fn request_body(&self, prompt: &[u32], n_generate: u32, stream: bool) -> String;
     /// What a streamed request yielded, from its server-sent events.

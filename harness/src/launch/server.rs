@@ -156,7 +156,7 @@ impl Client {
         let mut events = Vec::with_capacity(asked.n_generate as usize + 1);
         let mut buffer = vec![0; 64 << 10];
         let request_started = Instant::now();
-        let mut response = match self.post(talk, &body, limits) {
+        let mut response = match self.post(talk.api.completion_path(), &body, limits) {
             Ok(response) => response,
             Err(error) => return Err(broken(&error.to_string(), &due, child, limits)),
         };
@@ -180,11 +180,11 @@ impl Client {
 
     fn post(
         &self,
-        talk: &ServerTalk,
+        path: &str,
         body: &str,
         limits: &Limits,
     ) -> Result<ureq::http::Response<ureq::Body>, ureq::Error> {
-        let url = format!("{}{}", self.base, talk.api.completion_path());
+        let url = format!("{}{path}", self.base);
         let request = self.agent.post(&url).header("content-type", "application/json");
         request.config().timeout_global(Some(limits.left())).build().send(body)
     }
@@ -198,7 +198,7 @@ impl Client {
         let Some(verify) = &talk.verify else { return Ok(None) };
         let due = "the verification's answer";
         let body = talk.api.request_body(&verify.prompt, verify.n_tokens, false);
-        let response = match self.post(talk, &body, limits) {
+        let response = match self.post(talk.api.verify_path(), &body, limits) {
             Ok(response) => response,
             Err(error) => return Err(broken(&error.to_string(), due, child, limits)),
         };
@@ -227,7 +227,7 @@ impl Client {
             limits.check(&due)?;
             let text = [&verify.prompt[..], &verify.forced[..position]].concat();
             let Some(body) = talk.api.distribution_body(&text, verify.top_k) else { break };
-            let response = match self.post(talk, &body, limits) {
+            let response = match self.post(talk.api.verify_path(), &body, limits) {
                 Ok(response) => response,
                 Err(error) => return Err(broken(&error.to_string(), &due, child, limits)),
             };

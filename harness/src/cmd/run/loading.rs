@@ -1,6 +1,6 @@
 //! What a run works with: the scenario, the machine, the model file and the frameworks.
 
-use super::frameworks::{Row, find};
+use super::frameworks::{Row, Search, find};
 use super::{Args, Usage, looking};
 use crate::bundle::{self, Bundle, ReadPerToken};
 use crate::cache::Cache;
@@ -69,7 +69,14 @@ pub(super) fn load(args: &Args) -> Result<Loaded> {
     }
     let cache = Cache::from_env()?;
     let base_dir = scenario_dir(&args.scenario)?;
-    let rows = find(&scenario, &registry, &cache, &base_dir, args.setup)?;
+    let search = Search {
+        registry: &registry,
+        cache: &cache,
+        base_dir: &base_dir,
+        install: args.setup,
+        given: &args.programs,
+    };
+    let rows = find(&scenario, &search)?;
     let mut meter = Meter::new();
     let model = model::ensure(&scenario.model, &base_dir, &cache, &Tools::default(), &mut |p| meter.show(p))
         .with_context(|| format!("the model of {}", args.scenario.display()))?;
