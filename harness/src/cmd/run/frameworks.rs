@@ -71,7 +71,7 @@ impl GivenProgram {
     }
 
     fn is_for(&self, spec: &FrameworkSpec) -> bool {
-        self.row == spec.label || self.row == spec.id
+        spec.is_meant_by(&self.row)
     }
 }
 

@@ -119,15 +119,14 @@ pub(super) fn load(args: &Args) -> Result<Loaded> {
 
 /// Applies the command line to the scenario.
 fn change(scenario: &mut Scenario, args: &Args) -> Result<(), Usage> {
-    let is_meant = |name: &String, label: &str, id: &str| name == label || name == id;
     for name in args.only.iter().chain(&args.skip) {
-        if !scenario.frameworks.iter().any(|f| is_meant(name, &f.label, &f.id)) {
+        if !scenario.frameworks.iter().any(|f| f.is_meant_by(name)) {
             let labels: Vec<&str> = scenario.frameworks.iter().map(|f| f.label.as_str()).collect();
             return Err(Usage(format!("no row `{name}` in the scenario; it has: {}", labels.join(", "))));
         }
     }
     scenario.frameworks.retain(|f| {
-        let named = |list: &[String]| list.iter().any(|name| is_meant(name, &f.label, &f.id));
+        let named = |list: &[String]| list.iter().any(|name| f.is_meant_by(name));
         (args.only.is_empty() || named(&args.only)) && !named(&args.skip)
     });
     let Some(first) = scenario.frameworks.first().map(|f| f.label.clone()) else {
