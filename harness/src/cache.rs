@@ -4,6 +4,7 @@
 //! <root>/models/…                            model files
 //! <root>/frameworks/<id>/<version>/…         what `harness setup` installed, with a marker once it is whole
 //! <root>/build/…                             build directories that a later setup goes on from
+//! <root>/prepared/<id>/…                     what a framework has made of a model file once
 //! <root>/logs/…                              full logs of setups
 //! ```
 
@@ -46,14 +47,29 @@ impl Cache {
         self.root.join("models")
     }
 
-    /// An installed framework.
-    pub fn framework_dir(&self, id: &str, version: &str) -> PathBuf {
-        self.root.join("frameworks").join(id).join(version)
+    /// The installed frameworks, a directory for each.
+    pub fn frameworks_dir(&self) -> PathBuf {
+        self.root.join("frameworks")
     }
 
-    /// A build directory, kept between builds.
+    /// An installed framework.
+    pub fn framework_dir(&self, id: &str, version: &str) -> PathBuf {
+        self.frameworks_dir().join(id).join(version)
+    }
+
+    /// Build directories, kept between builds.
+    pub fn builds_dir(&self) -> PathBuf {
+        self.root.join("build")
+    }
+
+    /// One of them.
     pub fn build_dir(&self, name: &str) -> PathBuf {
-        self.root.join("build").join(name)
+        self.builds_dir().join(name)
+    }
+
+    /// What frameworks have made of model files, a directory for each framework.
+    pub fn prepared_dir(&self) -> PathBuf {
+        self.root.join("prepared")
     }
 
     /// Logs of setups.

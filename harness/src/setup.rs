@@ -8,6 +8,7 @@ mod candle;
 mod libraries;
 mod llama_cpp;
 mod marker;
+mod remove;
 mod search;
 mod step;
 mod version;
@@ -22,20 +23,54 @@ use std::path::{Path, PathBuf};
 use step::Steps;
 
 pub use libraries::libraries_of;
+pub use remove::{Piece, pieces, remove, removed_by_hand};
 pub use version::{AskError, ask_help, ask_version};
 
 /// What `setup` can install: one file and one line here for each.
 const PROVIDERS: [&Provider; 2] = [&llama_cpp::PROVIDER, &candle::PROVIDER];
 
 /// What a person has to do for the others.
-const BY_HAND: [(&str, &str); 6] = [
-    ("ollama", "install Ollama (https://ollama.com), so that `ollama` is on PATH"),
-    ("lm-studio", "install LM Studio (https://lmstudio.ai) and its command line, so that `lms` is on PATH"),
-    ("onnxruntime", "nothing can be done yet: its runner is not written"),
-    ("transformers", "nothing can be done yet: its runner is not written"),
-    ("mistral.rs", "nothing can be done yet: its server is not driven"),
-    ("openvino-genai", "nothing can be done yet: its runner is not written"),
+const BY_HAND: [ByHand; 7] = [
+    ByHand {
+        id: "ollama",
+        linux: "install Ollama (https://ollama.com/download/linux), so that `ollama` is on PATH",
+        macos: "install Ollama (https://ollama.com/download/mac, or `brew install ollama`), so that `ollama` is on PATH",
+    },
+    ByHand {
+        id: "lm-studio",
+        linux: "install LM Studio or, without a screen, its `llmster` (https://lmstudio.ai), then run \
+                `~/.lmstudio/bin/lms bootstrap`, so that `lms` is on PATH",
+        macos: "install LM Studio (https://lmstudio.ai), start it once and run `~/.lmstudio/bin/lms bootstrap`, so that \
+                `lms` is on PATH",
+    },
+    ByHand::anywhere("onnxruntime", "nothing can be done yet: its runner is not written"),
+    ByHand::anywhere("transformers", "nothing can be done yet: its runner is not written"),
+    ByHand::anywhere("mistral.rs", "nothing can be done yet: its server is not driven"),
+    ByHand::anywhere("openvino-genai", "nothing can be done yet: its runner is not written"),
+    ByHand::anywhere(
+        "ik_llama.cpp",
+        "build it (https://github.com/ikawrakow/ik_llama.cpp: `cmake -B build -DGGML_NATIVE=ON`, `cmake --build build \
+         --target llama-server`) and name its llama-server by `--program ik_llama.cpp=PATH` or HARNESS_IK_LLAMA_SERVER",
+    ),
 ];
+
+/// A framework that a person installs, by system.
+struct ByHand {
+    id: &'static str,
+    linux: &'static str,
+    macos: &'static str,
+}
+
+impl ByHand {
+    const fn anywhere(id: &'static str, text: &'static str) -> Self {
+        Self { id, linux: text, macos: text }
+    }
+
+    fn text(id: &str, os: &str) -> Option<&'static str> {
+        let found = BY_HAND.iter().find(|by_hand| by_hand.id == id)?;
+        Some(if os == "macos" { found.macos } else { found.linux })
+    }
+}
 
 /// How the harness installs a framework.
 #[derive(Debug)]
@@ -125,6 +160,15 @@ pub struct NotFound {
 /// Whether `harness setup` can install the framework `id`.
 pub fn can_install(id: &str) -> bool {
     Provider::of(id).is_some()
+}
+
+/// Which of the programs that a setup needs are not on PATH, each as `a or b`.
+pub fn missing_tools(needs: &[String]) -> Vec<&str> {
+    let is_missing = |need: &&String| {
+        let names: Vec<&str> = need.split(" or ").collect();
+        search::find_any(&names).is_none()
+    };
+    needs.iter().filter(is_missing).map(String::as_str).collect()
 }
 
 /// The frameworks that `harness setup` installs when none are named.
@@ -228,7 +272,7 @@ fn locate_in(
     let on_path = wanted.programs.iter().find_map(|name| search::find_on_path(name, path.as_deref()));
     match on_path {
         Some(program) => Ok(plain(program, How::SearchPath)),
-        None => Err(NotFound { reason, remedy: remedy(wanted) }),
+        None => Err(NotFound { reason, remedy: remedy_of(wanted) }),
     }
 }
 
@@ -289,12 +333,12 @@ fn notes(provider: &Provider, marker: &Marker) -> Vec<String> {
     [older, foreign].into_iter().flatten().map(str::to_owned).collect()
 }
 
-fn remedy(wanted: &Entry) -> String {
+fn remedy_of(wanted: &Entry) -> String {
     if can_install(&wanted.id) {
         return format!("run `harness setup {}`", wanted.id);
     }
-    if let Some((_, text)) = BY_HAND.iter().find(|(id, _)| *id == wanted.id.as_str()) {
-        return (*text).to_owned();
+    if let Some(text) = ByHand::text(&wanted.id, std::env::consts::OS) {
+        return text.to_owned();
     }
     let programs = wanted.programs.join(" or ");
     match &wanted.program_variable {

@@ -1,9 +1,11 @@
-//! `harness setup`: provides the frameworks that are missing.
+//! `harness setup`: provides the frameworks that are missing, lists and removes what it provided.
 
 use crate::cache::Cache;
 use crate::framework::Registry;
 use crate::framework::registry::Entry;
+use crate::preflight::MachineLock;
 use crate::setup;
+use crate::units::bytes_to_mb;
 use anyhow::Result;
 use std::process::ExitCode;
 
@@ -21,6 +23,12 @@ pub struct Args {
     /// Install anew, even what is there
     #[arg(long)]
     force: bool,
+    /// Remove from the cache what was set up, every version of it; of all frameworks where none is named
+    #[arg(long, conflicts_with_all = ["force", "list"])]
+    remove: bool,
+    /// List what was set up, with its size
+    #[arg(long, conflicts_with = "force")]
+    list: bool,
 }
 
 /// Sets them up, one after the other; what fails does not keep the others from it.
@@ -34,6 +42,13 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         }
     };
     let cache = Cache::from_env()?;
+    if args.list {
+        show(&setup::pieces(&cache, &args.frameworks), "set up");
+        return Ok(ExitCode::SUCCESS);
+    }
+    if args.remove {
+        return remove(&cache, args, &wanted);
+    }
     let mut has_failed = false;
     for (id, outcome) in setup::ensure(&wanted, args.force, &cache) {
         match outcome {
@@ -51,6 +66,42 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         }
     }
     Ok(if has_failed { ExitCode::from(EXIT_FAILED) } else { ExitCode::SUCCESS })
+}
+
+/// Removes what is named; a run that measures meanwhile would lose its programs.
+fn remove(cache: &Cache, args: &Args, wanted: &[&Entry]) -> Result<ExitCode> {
+    if !cache.root().exists() {
+        show(&[], "removed");
+        return Ok(ExitCode::SUCCESS);
+    }
+    let removed = MachineLock::acquire(cache.root())
+        .map_err(anyhow::Error::from)
+        .and_then(|_lock| setup::remove(cache, &args.frameworks));
+    match removed {
+        Ok(removed) => {
+            show(&removed, "removed");
+            if removed.is_empty() && !args.frameworks.is_empty() {
+                for entry in wanted {
+                    setup::removed_by_hand(entry).iter().for_each(|why| println!("{}: {why}", entry.id));
+                }
+            }
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(error) => {
+            eprintln!("error: nothing more was removed: {error:#}");
+            Ok(ExitCode::from(EXIT_FAILED))
+        }
+    }
+}
+
+/// One line for each piece, and the sum.
+fn show(pieces: &[setup::Piece], word: &str) {
+    for piece in pieces {
+        let mb = bytes_to_mb(piece.bytes);
+        println!("{}: {}, {mb:.1} MB: {}", piece.id, piece.what, piece.path.display());
+    }
+    let bytes = pieces.iter().map(|piece| piece.bytes).sum();
+    println!("{word}: {:.1} MB", bytes_to_mb(bytes));
 }
 
 fn choose<'a>(registry: &'a Registry, ids: &[String]) -> Result<Vec<&'a Entry>, String> {

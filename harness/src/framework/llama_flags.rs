@@ -74,15 +74,17 @@ pub(super) fn resolve(
 ) -> Result<Resolved, Failure> {
     let knows = |name: &str| flags.is_none_or(|flags| flags.has(name));
     let mut resolved = Resolved::default();
+    let mut by_itself = Vec::new();
     for setting in settings(options, &knows) {
         match setting.ways.iter().find(|way| way.first().is_none_or(|flag| knows(flag))) {
             Some(way) => resolved.args.extend(way.iter().cloned()),
             None => {
+                let asked = setting.asked;
                 let flags: Vec<&str> =
                     setting.ways.iter().filter_map(|way| way.first()).map(String::as_str).collect();
-                let lacks = format!("{}: this build has no {}", setting.asked, flags.join(" or "));
+                let lacks = format!("{asked}: this build has no {}", flags.join(" or "));
                 match setting.without {
-                    Without::Same(why) => resolved.notes.push(format!("{lacks}, and needs none: {why}")),
+                    Without::Same(why) => by_itself.push(format!("{asked} ({why})")),
                     Without::Other(what) => resolved.notes.push(format!("{lacks}: {what}")),
                     Without::Refused(why) => {
                         let message = format!("{lacks}: {why}");
@@ -91,6 +93,9 @@ pub(super) fn resolve(
                 }
             }
         }
+    }
+    if !by_itself.is_empty() {
+        resolved.notes.push(format!("as asked without a flag: {}", by_itself.join(", ")));
     }
     Ok(resolved)
 }
@@ -248,15 +253,18 @@ mod tests {
             resolved.args.join(" "),
             "-fa off --no-mmap -rtr -cram 0 --ctx-checkpoints 0 --no-warmup --no-context-shift --webui none"
         );
-        assert_eq!(resolved.notes.len(), 5, "{:#?}", resolved.notes);
-        assert_eq!(
-            resolved.notes[0],
-            "0 layers on the GPU: this build has no -ngl, and needs none: it was built without a GPU"
-        );
+        let wanted = [
+            "as asked without a flag: 0 layers on the GPU (it was built without a GPU), device none (it knows no devices \
+             beside the processor), no fitting to memory (it has no such feature), nothing cached between requests (each \
+             request says so), no network (it is given a file)",
+        ];
+        assert_eq!(resolved.notes, wanted);
         let off = resolve(&options(&[("repack", "off")]), Some(&ik())).expect("ok");
         assert!(!off.args.contains(&"-rtr".to_owned()));
         assert!(
-            off.notes.iter().any(|n| n.starts_with("load mode auto: this build has no -lm, and needs none"))
+            off.notes[0].contains("load mode auto (it maps the file unless it repacks it)"),
+            "{:?}",
+            off.notes
         );
     }
 

@@ -3,7 +3,7 @@
 use super::{Failure, driver_names};
 use crate::protocol::WeightsClass;
 use crate::sample::FailureKind;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -59,8 +59,8 @@ pub struct Entry {
     pub flags_command: Vec<String>,
     /// How the shared libraries begin that are part of the program: `libggml`.
     pub libraries: Vec<String>,
-    /// What `harness setup` takes for it.
-    pub setup_cost: Option<SetupCost>,
+    /// What `harness setup` does for it and takes.
+    pub setup: Option<SetupFacts>,
     /// `os-arch`, empty for all.
     pub platforms: Vec<String>,
     /// Options of a row, with their defaults.
@@ -69,16 +69,31 @@ pub struct Entry {
     pub path_options: Vec<String>,
 }
 
-/// What a setup takes: measured once, rounded up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+/// What a setup does, needs and takes: seen once on a machine of two cores, rounded up.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct SetupCost {
+pub struct SetupFacts {
+    /// From where, and how.
+    pub how: String,
+    /// Programs that it needs on PATH, each with those that would do as well: `c++ or g++`.
+    #[serde(default)]
+    pub needs: Vec<String>,
     /// What is downloaded, MB.
     pub download_mb: u32,
-    /// What it takes on the disk when done, MB.
+    /// What it takes on the disk, MB.
     pub disk_mb: u32,
-    /// How long it takes on two cores, minutes.
+    /// How long it takes, minutes.
     pub minutes: u32,
+}
+
+impl std::fmt::Display for SetupFacts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { how, download_mb, disk_mb, minutes, .. } = self;
+        write!(
+            f,
+            "{how}; {download_mb} MB to download, {disk_mb} MB on the disk, about {minutes} min on two cores"
+        )
+    }
 }
 
 /// What is wrong with a frameworks.yaml.
@@ -212,7 +227,7 @@ struct WireEntry {
     flags_command: Vec<String>,
     #[serde(default)]
     libraries: Vec<String>,
-    setup_cost: Option<SetupCost>,
+    setup: Option<SetupFacts>,
     #[serde(default)]
     platforms: Vec<String>,
     #[serde(default)]
@@ -266,7 +281,7 @@ impl TryFrom<WireEntry> for Entry {
             version_command: wire.version_command,
             flags_command: wire.flags_command,
             libraries: wire.libraries,
-            setup_cost: wire.setup_cost,
+            setup: wire.setup,
             platforms: wire.platforms,
             options: wire.options,
             path_options: wire.path_options,

@@ -52,6 +52,9 @@ pub(super) struct Method {
 /// Id of the engine that is developed together with this harness.
 const OUR_ENGINE_ID: &str = "engine";
 
+/// Of a library's sha256; the manifest has all of them.
+const LIBRARY_DIGITS: usize = 16;
+
 pub(super) fn method(manifest: &Manifest, records: &[LaunchRecord], summary: &Summary) -> Method {
     let scenario = &manifest.scenario;
     let measured = records.iter().filter(|r| r.role == Role::Measure);
@@ -198,7 +201,8 @@ fn build(framework: &FrameworkRecord, summary: &Summary) -> Option<Cells> {
         return None;
     }
     let row = summary.rows.iter().find(|r| r.label == framework.label);
-    let library = |l: &LibraryRecord| format!("{} {}", md(&l.name), code(&l.sha256));
+    let digits = |sha256: &str| sha256.chars().take(LIBRARY_DIGITS).collect::<String>();
+    let library = |l: &LibraryRecord| format!("{} {}", md(&l.name), code(&digits(&l.sha256)));
     Some(Cells::from([
         ("framework", row.map_or_else(|| md(&framework.label), |r| md(&r.name))),
         ("libraries", program.libraries.iter().map(library).collect::<Vec<_>>().join(", ")),

@@ -14,8 +14,10 @@ pub fn libraries_of(program: &Path, prefixes: &[String]) -> Vec<PathBuf> {
     let dir = real.parent().unwrap_or(Path::new("/"));
     let listed = [dir.to_owned(), dir.join("../lib")].into_iter().flat_map(|dir| files_in(&dir));
     let all = linked(&real).into_iter().chain(listed).filter(|path| is_part(path));
-    let real: BTreeSet<PathBuf> = all.filter_map(|path| path.canonicalize().ok()).collect();
-    real.into_iter().collect()
+    let distinct: BTreeSet<PathBuf> = all.filter_map(|path| path.canonicalize().ok()).collect();
+    let mut libraries: Vec<PathBuf> = distinct.into_iter().collect();
+    libraries.sort_by(|a, b| a.file_name().cmp(&b.file_name()));
+    libraries
 }
 
 /// `libggml.so`, `libggml.so.0.26.0`, `libggml.0.dylib`
