@@ -57,6 +57,16 @@ impl Cache {
         self.frameworks_dir().join(id).join(version)
     }
 
+    /// What a framework itself keeps from launch to launch.
+    pub fn store_dir(&self, id: &str) -> PathBuf {
+        self.stores_dir().join(id)
+    }
+
+    /// These, a directory for each framework.
+    pub fn stores_dir(&self) -> PathBuf {
+        self.root.join("stores")
+    }
+
     /// Build directories, kept between builds.
     pub fn builds_dir(&self) -> PathBuf {
         self.root.join("build")

@@ -1,7 +1,9 @@
 //! Prompts: token ids drawn from a seed. The tokenizer is not measured, and no two requests begin alike, so that no
 //! prefix cache can help.
 
+use crate::framework::text::{Words, reads_back};
 use crate::scenario::Workload;
+use engine::Tokenizer;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use sha2::{Digest, Sha256};
@@ -11,6 +13,9 @@ use std::ops::Range;
 pub const RESERVED_LOW: u32 = 300;
 /// As many ids at the end of a vocabulary may be added special tokens.
 pub const RESERVED_HIGH: u32 = 64;
+
+/// Draws of a word that may follow another, before the other is said again.
+const WORD_TRIES: u32 = 16;
 
 /// The ids that prompts are made of, for a vocabulary of `vocab_size`: ordinary tokens only. In a vocabulary too small
 /// for the usual reserves (those of test models) a quarter is left out below and an eighth above.
@@ -30,6 +35,53 @@ pub fn prompts(seed: u64, workload: &Workload, n_requests: u32, vocab_size: u32)
         workload.prompt_tokens,
         ordinary_ids(vocab_size),
     )
+}
+
+/// Which launch prompts of words are for: no two launches of a row get the same ones, because a server may keep what it
+/// has seen from one launch to the next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LaunchIdx {
+    /// Block, from 0.
+    pub block: u32,
+    /// Index into the scenario's thread counts.
+    pub threads_idx: u32,
+    /// How many thread counts there are.
+    pub n_threads: u32,
+    /// The second half of the control pair.
+    pub is_control: bool,
+}
+
+/// Prompts of words, for scenarios in which a server takes only text: as long as [`prompts`], each with the BOS that
+/// servers put before a text, and the same for every framework. The first words of all launches of a workload differ
+/// as long as there are as many words. Two words that the tokenizer would not cut apart do not follow each other.
+pub fn word_prompts(
+    seed: u64,
+    workload: &Workload,
+    launch: LaunchIdx,
+    n_requests: u32,
+    tokenizer: &Tokenizer,
+    words: &Words,
+) -> Vec<Vec<u32>> {
+    let ids = words.ids();
+    let n_ids = ids.len() as u32;
+    let launch_idx =
+        (launch.block * launch.n_threads + launch.threads_idx) * 2 + u32::from(launch.is_control);
+    let offset = below(&mut rng(seed, &format!("words {}", workload.name)), n_ids);
+    let mut rng = rng(seed, &format!("words {} {launch_idx}", workload.name));
+    let prompt = |request: u32| {
+        let first = offset + u64::from(launch_idx) * u64::from(n_requests) + u64::from(request);
+        let mut prompt: Vec<u32> = words.bos().into_iter().collect();
+        prompt.push(ids[(first % u64::from(n_ids)) as usize]);
+        while prompt.len() < workload.prompt_tokens as usize {
+            let before = prompt[prompt.len() - 1];
+            let mut tries = (0..WORD_TRIES).map(|_| ids[below(&mut rng, n_ids) as usize]);
+            let word = tries.find(|&word| reads_back(tokenizer, &[before, word]));
+            prompt.push(word.unwrap_or(before));
+        }
+        prompt.truncate(workload.prompt_tokens as usize);
+        prompt
+    };
+    (0..n_requests).map(prompt).collect()
 }
 
 /// The prompt whose greedy continuation is compared with the reference's: the same for all workloads.
@@ -85,6 +137,24 @@ mod tests {
 
     const GOLDEN: [[u32; 6]; 2] =
         [[7352, 27417, 1965, 20894, 680, 15496], [7353, 20746, 28004, 13818, 643, 9957]];
+
+    #[test]
+    fn prompts_of_words_are_texts_and_no_two_begin_alike() {
+        let tokenizer = crate::framework::testing::tiny_tokenizer();
+        let words = Words::of(&tokenizer, ordinary_ids(512)).expect("enough words");
+        let w = workload("chat", 12);
+        let launch = |block, is_control| LaunchIdx { block, threads_idx: 0, n_threads: 1, is_control };
+        let made = |launch| word_prompts(1, &w, launch, 3, &tokenizer, &words);
+        let all = [made(launch(0, false)), made(launch(0, true)), made(launch(1, false))].concat();
+        for prompt in &all {
+            assert_eq!((prompt.len(), prompt.first().copied()), (12, tokenizer.bos()));
+            crate::framework::text::text_of(&tokenizer, prompt).expect("a text");
+        }
+        let firsts: std::collections::BTreeSet<u32> = all.iter().map(|prompt| prompt[1]).collect();
+        assert_eq!(firsts.len(), all.len(), "what a server kept of one prompt is of no use for another");
+        assert_eq!(made(launch(1, false)), all[6..], "the same for every framework");
+        assert_ne!(word_prompts(2, &w, launch(0, false), 3, &tokenizer, &words), all[..3]);
+    }
 
     #[test]
     fn small_vocabularies_still_have_ordinary_ids() {

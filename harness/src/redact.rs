@@ -12,11 +12,18 @@ pub const BUILD_NAME: &str = "<build>";
 /// Where bundles are written.
 pub const OUT_NAME: &str = "<out>";
 
+/// What stands for a key.
+const SECRET_NAME: &str = "<key>";
+/// A shorter text would be found everywhere.
+const SECRET_BYTES_MIN: usize = 6;
+
 /// Replaces private path prefixes in text.
 #[derive(Debug, Clone, Default)]
 pub struct Redactor {
     /// (prefix without a trailing slash, what stands for it), the longest prefix first.
     rules: Vec<(String, &'static str)>,
+    /// Keys of servers.
+    secrets: Vec<String>,
 }
 
 impl Redactor {
@@ -42,11 +49,38 @@ impl Redactor {
         self
     }
 
-    /// `text` with every private prefix replaced.
+    /// Also replaces `secret` wherever it stands. What is too short to be one is left alone.
+    pub fn with_secret(mut self, secret: &str) -> Redactor {
+        if secret.len() >= SECRET_BYTES_MIN {
+            self.secrets.push(secret.to_owned());
+        }
+        self
+    }
+
+    /// `text` with every private prefix and every secret replaced.
     pub fn text(&self, text: &str) -> String {
         let redact = |text: String, (prefix, to): &(String, &'static str)| replace(&text, prefix, to);
-        self.rules.iter().fold(text.to_string(), redact)
+        let hide = |text: String, secret: &String| text.replace(secret, SECRET_NAME);
+        self.secrets.iter().fold(self.rules.iter().fold(text.to_string(), redact), hide)
     }
+
+    /// The same for what a framework says of itself: it may also hold nothing that moves a cursor, colours a terminal
+    /// or turns the direction of writing.
+    pub fn printable(&self, text: &str) -> String {
+        printable(&self.text(text))
+    }
+}
+
+/// `text` without control characters but line ends and tabs, and without those that change how their neighbours are
+/// shown (Unicode's bidirectional controls and invisible separators): each is shown as U+FFFD.
+pub fn printable(text: &str) -> String {
+    let is_hidden = |c: char| is_invisible(c) || (c.is_control() && !matches!(c, '\n' | '\t'));
+    text.chars().map(|c| if is_hidden(c) { '\u{fffd}' } else { c }).collect()
+}
+
+/// Whether `c` shows nothing itself but changes how its neighbours are shown.
+pub fn is_invisible(c: char) -> bool {
+    matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
 /// Replaces `prefix` where it is a whole path prefix: not inside a longer name on either side. A path below `.`
@@ -107,6 +141,22 @@ mod tests {
         check("/tmp/x --log=/tmp/y", "<tmp>/x --log=<tmp>/y");
         check("/home/ann/.cache/harness/tmp/x", "<cache>/tmp/x");
         check("relative/x", "relative/x");
+    }
+
+    #[test]
+    fn secrets_are_hidden_wherever_they_stand() {
+        let redactor =
+            Redactor::new(Some(Path::new("/home/ann")), None).with_secret("sk-12345").with_secret("a");
+        assert_eq!(redactor.text("401: bad key sk-12345xsk-12345"), "401: bad key <key>x<key>");
+        assert_eq!(redactor.text("a banana"), "a banana", "too short to be a key");
+    }
+
+    #[test]
+    fn what_a_framework_says_cannot_steer_a_terminal() {
+        let redactor = Redactor::default();
+        let said = "v1\u{1b}[31m\u{7}\r\n\u{202e}gnp.exe\u{200b}\u{9b}2J\ttab é ✓";
+        let shown = "v1\u{fffd}[31m\u{fffd}\u{fffd}\n\u{fffd}gnp.exe\u{fffd}\u{fffd}2J\ttab é ✓";
+        assert_eq!(redactor.printable(said), shown);
     }
 
     #[test]

@@ -152,8 +152,8 @@ pub struct RequestSample {
     pub rep: u32,
     /// Prompt tokens that the framework says it processed or was given.
     pub n_prompt: u32,
-    /// Prompt tokens from a cache.
-    pub n_cached: u32,
+    /// Prompt tokens from a cache, where the framework tells.
+    pub n_cached: Option<u32>,
     /// Time to process the prompt, where the framework tells.
     pub prefill_ns: Option<u64>,
     /// Generated ids.
@@ -207,6 +207,20 @@ pub mod gate {
     /// The next-token distributions along a given text agree with the reference's.
     pub const DISTRIBUTION: &str = "distribution";
 }
+
+/// Feature of a launch by a server that ran before: there is neither a load time nor a cold request.
+pub const FEATURE_RAN_BEFORE: &str = "a server that ran before the launch";
+
+/// Feature of a launch by a server that does not tell what came from its cache: it loaded the model for this launch,
+/// and no two prompts of a launch begin alike, so that there was nothing to be found in it.
+pub const FEATURE_EMPTY_CACHE: &str = "cache empty by construction";
+
+/// Feature of a launch by a server that puts BOS before each text: the one token that prompts share.
+pub const FEATURE_SHARED_BOS: &str = "BOS put before each prompt";
+
+/// Feature of a launch whose verification continuation came as text: its ids are those that the model's tokenizer
+/// gives for the text, so that their number is not that of the tokens generated.
+pub const FEATURE_VERIFIED_BY_TEXT: &str = "continuation compared by its text";
 
 /// Feature by which a framework says that its load time is its own figure, not the launcher's: the scripted
 /// `fake`, whose times are simulated.
@@ -311,10 +325,11 @@ impl RequestSample {
         self.token_at_ns.first().map(|&ns| ns_to_ms(ns))
     }
 
-    /// Prompt tokens per second of prefill.
+    /// Prompt tokens per second of prefill; those from a cache took no time.
     pub fn prefill_tok_s(&self) -> Option<f64> {
         let ns = self.prefill_ns.filter(|&ns| ns > 0)?;
-        Some(f64::from(self.n_prompt) / ns_to_s(ns))
+        let n_processed = self.n_prompt.saturating_sub(self.n_cached.unwrap_or(0));
+        Some(f64::from(n_processed) / ns_to_s(ns))
     }
 
     /// Generated tokens per second after the first; `None` for fewer than two.
@@ -372,7 +387,7 @@ mod tests {
         RequestSample {
             rep: 1,
             n_prompt: 100,
-            n_cached: 0,
+            n_cached: Some(0),
             prefill_ns: Some(500_000_000),
             token_ids: vec![1, 2, 3],
             token_at_ns: vec![600_000_000, 700_000_000, 1_000_000_000],

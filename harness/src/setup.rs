@@ -33,15 +33,15 @@ const PROVIDERS: [&Provider; 2] = [&llama_cpp::PROVIDER, &candle::PROVIDER];
 const BY_HAND: [ByHand; 7] = [
     ByHand {
         id: "ollama",
-        linux: "install Ollama (https://ollama.com/download/linux), so that `ollama` is on PATH",
-        macos: "install Ollama (https://ollama.com/download/mac, or `brew install ollama`), so that `ollama` is on PATH",
+        linux: "install Ollama (https://ollama.com/download/linux), so that `ollama` is on PATH, or name a running one: options {url}",
+        macos: "install Ollama (https://ollama.com/download/mac, or `brew install ollama`), so that `ollama` is on PATH, or name a running one: options {url}",
     },
     ByHand {
         id: "lm-studio",
         linux: "install LM Studio or, without a screen, its `llmster` (https://lmstudio.ai), then run \
-                `~/.lmstudio/bin/lms bootstrap`, so that `lms` is on PATH",
+                `~/.lmstudio/bin/lms bootstrap`, so that `lms` is on PATH, or name a running one: options {url}",
         macos: "install LM Studio (https://lmstudio.ai), start it once and run `~/.lmstudio/bin/lms bootstrap`, so that \
-                `lms` is on PATH",
+                `lms` is on PATH, or name a running one: options {url}",
     },
     ByHand::anywhere("onnxruntime", "nothing can be done yet: its runner is not written"),
     ByHand::anywhere("transformers", "nothing can be done yet: its runner is not written"),

@@ -154,7 +154,7 @@ pub(crate) fn measured(planned: &PlannedLaunch, speed: Speed, workload: &Workloa
     let request = |rep: u32, n: u64| RequestSample {
         rep,
         n_prompt: workload.prompt_tokens,
-        n_cached: 0,
+        n_cached: Some(0),
         prefill_ns: Some(prefill_ns),
         token_ids: vec![1; n as usize],
         token_at_ns: (0..n).map(|i| prefill_ns + step_ns + i * step_ns).collect(),

@@ -3,7 +3,7 @@
 use super::{Finding, RESTORE};
 use crate::framework::gates::{Expected, check_lengths, gates};
 use crate::machine::topology::parse_cpu_list;
-use crate::sample::{Gate, LaunchRecord, Measured, Outcome, RequestSample, Role, gate};
+use crate::sample::{FEATURE_RAN_BEFORE, Gate, LaunchRecord, Measured, Outcome, RequestSample, Role, gate};
 use crate::scenario::Scenario;
 
 /// Every line of `records`, which have their `right_output` gates as computed on reading.
@@ -38,7 +38,8 @@ fn expected(scenario: &Scenario, record: &LaunchRecord, measured: &Measured) -> 
     if let (Role::Measure | Role::Control, Some(workload)) =
         (record.role, scenario.workload(&record.workload))
     {
-        let cold = (scenario.cold_generate > 0).then_some(scenario.cold_generate);
+        let ran_before = measured.features.iter().any(|f| f == FEATURE_RAN_BEFORE);
+        let cold = (scenario.cold_generate > 0 && !ran_before).then_some(scenario.cold_generate);
         let warm = (0..scenario.repetitions).map(|_| workload.generate_tokens);
         requests.extend(cold.into_iter().chain(warm).map(|n| (workload.prompt_tokens, n)));
     }

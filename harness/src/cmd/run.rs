@@ -55,6 +55,9 @@ pub struct Args {
     /// Show the plan, measure nothing
     #[arg(long)]
     dry_run: bool,
+    /// Let the scenario name servers on other machines, to which prompts are then sent
+    #[arg(long)]
+    allow_remote: bool,
     /// Instead of the scenario's seed
     #[arg(long)]
     seed: Option<u64>,

@@ -38,8 +38,8 @@ mod tests {
         assert_eq!(env, plain);
         let theirs = with_request("llama.cpp", |request| llama_cpp::talk(&request).expect("describable"));
         assert_eq!(
-            (ours.requests, ours.has_cold, ours.port),
-            (theirs.requests, theirs.has_cold, theirs.port)
+            (ours.requests, ours.has_cold, ours.endpoint),
+            (theirs.requests, theirs.has_cold, theirs.endpoint)
         );
     }
 }

@@ -9,12 +9,15 @@
 //! each token, so it is asked for top-k with k = 1 and nothing else. Its warm-up run at load is off: runners have none.
 
 use super::llama_flags::resolve;
-use super::server::{Answer, Asked, CompletionServer, StampedEvent, Told, Wanted};
-use super::{Conversation, Failure, LaunchRequest, LaunchSpec, ServerTalk, path_arg};
+use super::server::{
+    Answer, Asked, CompletionServer, Endpoint, Prompt, ServerTalk, StampedEvent, Told, Wanted, refusal,
+};
+use super::{Conversation, Failure, LaunchRequest, LaunchSpec, path_arg};
 use crate::protocol::quote;
 use crate::sample::{FailureKind, Reported, RequestSample, TOKEN_ID_NOT_TOLD};
 use serde::Deserialize;
 use serde_json::json;
+use std::sync::Arc;
 
 /// The micro-batch: llama.cpp's default, and at most the batch.
 const MICRO_BATCH: u32 = 512;
@@ -27,13 +30,13 @@ pub struct LlamaServer;
 
 /// Describes a `llama-server` for one launch.
 pub(super) fn describe(request: &LaunchRequest) -> Result<LaunchSpec, Failure> {
-    describe_with(request, &LlamaServer)
+    describe_with(request, Arc::new(LlamaServer))
 }
 
 /// Describes a `llama-server` that speaks the dialect `api`.
 pub(super) fn describe_with(
     request: &LaunchRequest,
-    api: &'static dyn CompletionServer,
+    api: Arc<dyn CompletionServer>,
 ) -> Result<LaunchSpec, Failure> {
     let program = path_arg(request.needed_program()?)?;
     let mut argv = vec![program, "-m".into(), path_arg(request.model.path)?];
@@ -51,11 +54,16 @@ pub(super) fn describe_with(
 pub(super) fn talk(request: &LaunchRequest) -> Result<ServerTalk, Failure> {
     let requests = request.prompts.iter().enumerate();
     Ok(ServerTalk {
-        api: &LlamaServer,
-        port: request.port,
-        requests: requests.map(|(rep, prompt)| (prompt.clone(), request.n_generate(rep))).collect(),
+        api: Arc::new(LlamaServer),
+        endpoint: Endpoint::Child { port: request.port },
+        opening: vec![],
+        loading: vec![],
+        closing: vec![],
+        requests: requests.map(|(rep, ids)| (Prompt::of_ids(ids), request.n_generate(rep))).collect(),
+        spares: vec![],
         has_cold: request.cold_generate > 0,
         verify: request.verify.clone(),
+        verify_text: None,
         weights_class: request.entry.weights_class,
         program_version: request.program_version.map(str::to_string),
         wanted: Wanted {
@@ -64,6 +72,7 @@ pub(super) fn talk(request: &LaunchRequest) -> Result<ServerTalk, Failure> {
             context: request.workload.context,
             slots: SLOTS,
         },
+        features: vec![],
     })
 }
 
@@ -74,30 +83,9 @@ pub(super) fn cache_and_batch(request: &LaunchRequest) -> String {
     format!("-ctk {kv} -ctv {kv} -b {} -ub {micro_batch}", request.batch)
 }
 
-impl CompletionServer for LlamaServer {
-    fn health_path(&self) -> &'static str {
-        "/health"
-    }
-
-    fn about_path(&self) -> &'static str {
-        "/props"
-    }
-
-    fn parse_about(&self, body: &str) -> Result<Told, Failure> {
-        let props: WireProps = parse(body)?;
-        Ok(Told {
-            version: props.build_info,
-            model_path: props.model_path,
-            context: props.default_generation_settings.and_then(|settings| settings.n_ctx),
-            slots: props.total_slots,
-        })
-    }
-
-    fn completion_path(&self) -> &'static str {
-        "/completion"
-    }
-
-    fn request_body(&self, prompt: &[u32], n_generate: u32, stream: bool) -> String {
+impl LlamaServer {
+    /// A request to complete these ids.
+    pub(crate) fn request_body(&self, prompt: &[u32], n_generate: u32, stream: bool) -> String {
         json!({
             "prompt": prompt,
             "n_predict": n_generate,
@@ -111,6 +99,34 @@ impl CompletionServer for LlamaServer {
             "n_probs": 0,
         })
         .to_string()
+    }
+}
+
+impl CompletionServer for LlamaServer {
+    fn health_path(&self) -> &'static str {
+        "/health"
+    }
+
+    fn about_paths(&self) -> Vec<String> {
+        vec!["/props".into()]
+    }
+
+    fn parse_about(&self, bodies: &[String]) -> Result<Told, Failure> {
+        let props: WireProps = parse(bodies.first().map_or("", String::as_str))?;
+        Ok(Told {
+            version: props.build_info,
+            model_path: props.model_path,
+            context: props.default_generation_settings.and_then(|settings| settings.n_ctx),
+            slots: props.total_slots,
+        })
+    }
+
+    fn completion_path(&self) -> &'static str {
+        "/completion"
+    }
+
+    fn completion_body(&self, prompt: &Prompt, n_generate: u32, stream: bool) -> String {
+        self.request_body(&prompt.ids, n_generate, stream)
     }
 
     fn parse_stream(&self, asked: Asked, events: &[StampedEvent]) -> Result<Answer, Failure> {
@@ -137,7 +153,7 @@ impl CompletionServer for LlamaServer {
         Ok(end.answer(asked.rep, tokens))
     }
 
-    fn parse_whole(&self, n_generate: u32, body: &str) -> Result<Vec<u32>, Failure> {
+    fn parse_whole(&self, _prompt: &Prompt, n_generate: u32, body: &str) -> Result<Vec<u32>, Failure> {
         let wire: WireEvent = parse(body)?;
         End::of(&wire, body)?.check(n_generate)?;
         Ok(wire.tokens)
@@ -171,12 +187,8 @@ impl CompletionServer for LlamaServer {
     }
 
     fn parse_refusal(&self, status: u16, body: &str) -> Failure {
-        match serde_json::from_str::<WireEvent>(body) {
-            Ok(WireEvent { error: Some(error), .. }) => {
-                Failure::new(FailureKind::Reported, format!("HTTP {status}: {}", error.message))
-            }
-            _ => Failure::garbage(format!("HTTP {status}: {}", quote(body))),
-        }
+        let told = serde_json::from_str::<WireEvent>(body).ok().and_then(|wire| wire.error);
+        refusal(status, body, told.map(|error| error.message))
     }
 }
 
@@ -257,7 +269,7 @@ impl End {
             request: RequestSample {
                 rep,
                 n_prompt: t.prompt_n.saturating_add(t.cache_n),
-                n_cached: t.cache_n,
+                n_cached: Some(t.cache_n),
                 prefill_ns: Some(ms_to_ns(t.prompt_ms)),
                 token_ids: tokens.ids,
                 token_at_ns: tokens.at_ns,

@@ -36,7 +36,8 @@ fn the_command_line_pins_every_default_that_matters() {
              --no-context-shift --offline --no-ui --host 127.0.0.1 --port 4000"
         );
         let Conversation::Server(talk) = spec.conversation else { panic!("a server") };
-        assert_eq!(talk.requests, [(vec![1, 2, 3], 2), (vec![4, 5, 6], 4)]);
+        let sent: Vec<_> = talk.requests.iter().map(|(prompt, n)| (&prompt.ids[..], *n)).collect();
+        assert_eq!(sent, [(&[1, 2, 3][..], 2), (&[4, 5, 6][..], 4)]);
         assert!(talk.has_cold);
     });
     with_request("llama.cpp-metal", |mut request| {
@@ -59,7 +60,7 @@ fn a_recorded_stream_gives_ids_times_and_timings() {
     let Answer { request, reported } = answer(FOUR, 4).expect("as asked");
     assert_eq!(request.token_ids, [106, 198, 198, 67]);
     assert_eq!(request.token_at_ns, [100_000_000, 110_000_000, 120_000_000, 130_000_000]);
-    assert_eq!((request.rep, request.n_prompt, request.n_cached), (1, 12, 0));
+    assert_eq!((request.rep, request.n_prompt, request.n_cached), (1, 12, Some(0)));
     assert_eq!(request.prefill_ns, Some(42_449_000));
     assert_eq!(reported[0].name, "prefill_tok_s");
     assert_eq!(reported[0].values, [12.0 * 1e3 / 42.449]);
@@ -147,11 +148,11 @@ fn errors_of_the_server_are_reported() {
 
 #[test]
 fn the_version_is_in_the_properties() {
-    let told = LlamaServer.parse_about(PROPS).expect("golden");
+    let told = LlamaServer.parse_about(&[PROPS.to_owned()]).expect("golden");
     let model_path = Some("/models/SmolLM2-135M-Instruct.Q4_1.gguf".to_owned());
     let wanted = Told { version: "b0-unknown".into(), model_path, context: Some(512), slots: Some(1) };
     assert_eq!(told, wanted);
-    assert!(LlamaServer.parse_about("{}").is_err());
+    assert!(LlamaServer.parse_about(&["{}".to_owned()]).is_err());
 }
 
 #[test]

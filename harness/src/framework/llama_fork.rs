@@ -8,12 +8,13 @@
 //! tells ids and log-probabilities, at the price of a pass over the vocabulary for each token.
 
 use super::llama_cpp::{ms_to_ns, rates};
-use super::server::{Answer, Asked, CompletionServer, StampedEvent, Told};
+use super::server::{Answer, Asked, CompletionServer, Prompt, StampedEvent, Told, refusal};
 use super::{Failure, LaunchRequest, LaunchSpec, llama_cpp};
 use crate::protocol::quote;
 use crate::sample::{FailureKind, RequestSample, TOKEN_ID_NOT_TOLD};
 use serde::Deserialize;
 use serde_json::json;
+use std::sync::Arc;
 
 /// The dialect.
 #[derive(Debug)]
@@ -21,7 +22,7 @@ pub struct LlamaServerFork;
 
 /// Describes a fork's `llama-server` for one launch.
 pub(super) fn describe(request: &LaunchRequest) -> Result<LaunchSpec, Failure> {
-    llama_cpp::describe_with(request, &LlamaServerFork)
+    llama_cpp::describe_with(request, Arc::new(LlamaServerFork))
 }
 
 impl CompletionServer for LlamaServerFork {
@@ -29,13 +30,13 @@ impl CompletionServer for LlamaServerFork {
         "/health"
     }
 
-    fn about_path(&self) -> &'static str {
-        "/props"
+    fn about_paths(&self) -> Vec<String> {
+        vec!["/props".into()]
     }
 
     /// It does not tell its build.
-    fn parse_about(&self, body: &str) -> Result<Told, Failure> {
-        let props: WireProps = parse(body)?;
+    fn parse_about(&self, bodies: &[String]) -> Result<Told, Failure> {
+        let props: WireProps = parse(bodies.first().map_or("", String::as_str))?;
         Ok(Told {
             version: String::new(),
             model_path: props.model_path,
@@ -52,11 +53,11 @@ impl CompletionServer for LlamaServerFork {
         "/v1/completions"
     }
 
-    fn request_body(&self, prompt: &[u32], n_generate: u32, stream: bool) -> String {
+    fn completion_body(&self, prompt: &Prompt, n_generate: u32, stream: bool) -> String {
         if stream {
-            return completion(prompt, n_generate).to_string();
+            return completion(&prompt.ids, n_generate).to_string();
         }
-        with_logprobs(prompt, n_generate, 1, false)
+        with_logprobs(&prompt.ids, n_generate, 1, false)
     }
 
     fn parse_stream(&self, asked: Asked, events: &[StampedEvent]) -> Result<Answer, Failure> {
@@ -83,7 +84,7 @@ impl CompletionServer for LlamaServerFork {
         end.answer(asked.rep, at_ns, end_ns)
     }
 
-    fn parse_whole(&self, n_generate: u32, body: &str) -> Result<Vec<u32>, Failure> {
+    fn parse_whole(&self, _prompt: &Prompt, n_generate: u32, body: &str) -> Result<Vec<u32>, Failure> {
         let ids: Vec<u32> = tokens(body)?.iter().map(|token| token.id).collect();
         if ids.len() != n_generate as usize {
             let message = format!("{} tokens instead of {n_generate}", ids.len());
@@ -101,13 +102,14 @@ impl CompletionServer for LlamaServerFork {
         Ok(first.map(|token| token.top_logprobs.iter().map(|t| (t.id, t.logprob)).collect()))
     }
 
+    /// It fails to write an answer whose text is cut inside a character, as random weights produce it.
+    fn leaves_untold(&self, failure: &Failure) -> bool {
+        failure.message.contains("invalid UTF-8 byte") || failure.message.contains("incomplete UTF-8 string")
+    }
+
     fn parse_refusal(&self, status: u16, body: &str) -> Failure {
-        match serde_json::from_str::<WireEvent>(body) {
-            Ok(WireEvent { error: Some(error), .. }) => {
-                Failure::new(FailureKind::Reported, format!("HTTP {status}: {}", error.message))
-            }
-            _ => Failure::garbage(format!("HTTP {status}: {}", quote(body))),
-        }
+        let told = serde_json::from_str::<WireEvent>(body).ok().and_then(|wire| wire.error);
+        refusal(status, body, told.map(|error| error.message))
     }
 }
 
@@ -196,7 +198,7 @@ impl End {
             request: RequestSample {
                 rep,
                 n_prompt: self.n_prompt,
-                n_cached: self.n_prompt.saturating_sub(t.prompt_n),
+                n_cached: Some(self.n_prompt.saturating_sub(t.prompt_n)),
                 prefill_ns: Some(ms_to_ns(t.prompt_ms)),
                 token_ids: vec![TOKEN_ID_NOT_TOLD; n],
                 token_at_ns: at_ns,
@@ -299,7 +301,10 @@ mod tests {
         let Answer { request, reported } = answer(FOUR, 4).expect("as asked");
         assert_eq!(request.token_ids, [TOKEN_ID_NOT_TOLD; 4]);
         assert_eq!(request.token_at_ns, [100_000_000, 110_000_000, 120_000_000, 130_000_000]);
-        assert_eq!((request.n_prompt, request.n_cached, request.prefill_ns), (12, 0, Some(158_248_000)));
+        assert_eq!(
+            (request.n_prompt, request.n_cached, request.prefill_ns),
+            (12, Some(0), Some(158_248_000))
+        );
         assert_eq!(reported[1].values, [3.0 * 1e3 / 44.014]);
         assert_eq!(answer(ONE, 1).expect("as asked").request.token_at_ns, [100_000_000]);
     }
@@ -329,24 +334,34 @@ mod tests {
         check("data: {\"error\":{\"message\":\"boom\"}}\n", 4, "boom");
         check("data: x\n", 4, "not an answer of a fork of llama-server");
         let cached = FOUR.replace("\"prompt_n\":12", "\"prompt_n\":2");
-        assert_eq!(answer(&cached, 4).expect("measured").request.n_cached, 10, "for the gate");
+        assert_eq!(answer(&cached, 4).expect("measured").request.n_cached, Some(10), "for the gate");
     }
 
     #[test]
     fn the_verification_takes_the_path_that_tells_ids() {
-        assert_eq!(LlamaServerFork.parse_whole(2, LOGPROBS), Ok(vec![6354, 16438]));
-        assert!(LlamaServerFork.parse_whole(3, LOGPROBS).is_err());
+        assert_eq!(LlamaServerFork.parse_whole(&Prompt::default(), 2, LOGPROBS), Ok(vec![6354, 16438]));
+        assert!(LlamaServerFork.parse_whole(&Prompt::default(), 3, LOGPROBS).is_err());
         let top = LlamaServerFork.parse_distribution(LOGPROBS).expect("recorded").expect("told");
         assert_eq!(top.iter().map(|t| t.0).collect::<Vec<_>>(), [6354, 29, 22216]);
-        assert!(LlamaServerFork.parse_whole(1, r#"{"choices":[{"text":"x"}]}"#).is_err());
+        assert!(LlamaServerFork.parse_whole(&Prompt::default(), 1, r#"{"choices":[{"text":"x"}]}"#).is_err());
         let body: serde_json::Value =
-            serde_json::from_str(&LlamaServerFork.request_body(&[1, 2], 4, false)).expect("JSON");
+            serde_json::from_str(&LlamaServerFork.completion_body(&Prompt::of_ids(&[1, 2]), 4, false))
+                .expect("JSON");
         assert_eq!(
             (&body["max_tokens"], &body["logprobs"], &body["cache_prompt"]),
             (&json!(4), &json!(1), &json!(false))
         );
-        let told = LlamaServerFork.parse_about(PROPS).expect("recorded");
+        let told = LlamaServerFork.parse_about(&[PROPS.to_owned()]).expect("recorded");
         assert_eq!((told.context, told.slots), (Some(512), Some(1)));
+    }
+
+    #[test]
+    fn an_answer_that_it_cannot_write_is_untold_and_no_failure() {
+        // Recorded, on random weights.
+        let body = r#"{"error":{"code":500,"message":"[json.exception.type_error.316] invalid UTF-8 byte at index 0: 0xBC","type":"server_error"}}"#;
+        let failure = LlamaServerFork.parse_refusal(500, body);
+        assert!(LlamaServerFork.leaves_untold(&failure), "{failure}");
+        assert!(!LlamaServerFork.leaves_untold(&LlamaServerFork.parse_refusal(500, "boom")));
     }
 
     #[test]

@@ -9,30 +9,49 @@ pub mod llama_bench;
 pub mod llama_cpp;
 pub mod llama_flags;
 pub mod llama_fork;
+pub mod lm_studio;
+pub mod ollama;
+pub mod openai;
 pub mod registry;
 pub mod runner;
 pub mod server;
+pub mod server_url;
 pub mod sse;
+mod spoken;
+pub mod text;
 
 use crate::protocol::{Job, Verify, WeightsClass};
 use crate::sample::FailureKind;
 use crate::scenario::Workload;
+use engine::Tokenizer;
 use llama_flags::Flags;
 use registry::Entry;
-use server::{CompletionServer, Wanted};
+use server_url::{Secret, ServerUrl};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 pub use registry::Registry;
+pub use server::ServerTalk;
 
 /// The protocols that the harness speaks: the `driver` of an entry in frameworks.yaml, and who describes it.
-const DRIVERS: &[(&str, Describe)] = &[
-    ("runner", runner::describe),
-    ("llama-server", llama_cpp::describe),
-    ("llama-server-fork", llama_fork::describe),
-    ("llama-bench", llama_bench::describe),
-    ("engine-http", engine_http::describe),
+const DRIVERS: &[Driver] = &[
+    Driver { name: "runner", describe: runner::describe, takes_text: false },
+    Driver { name: "llama-server", describe: llama_cpp::describe, takes_text: false },
+    Driver { name: "llama-server-fork", describe: llama_fork::describe, takes_text: false },
+    Driver { name: "llama-bench", describe: llama_bench::describe, takes_text: false },
+    Driver { name: "engine-http", describe: engine_http::describe, takes_text: false },
+    Driver { name: "ollama", describe: ollama::describe, takes_text: true },
+    Driver { name: "lm-studio", describe: lm_studio::describe, takes_text: true },
+    Driver { name: "openai", describe: openai::describe, takes_text: true },
 ];
+
+struct Driver {
+    name: &'static str,
+    describe: Describe,
+    /// Prompts have to be texts as well.
+    takes_text: bool,
+}
 
 type Describe = fn(&LaunchRequest) -> Result<LaunchSpec, Failure>;
 
@@ -71,6 +90,16 @@ pub struct LaunchRequest<'a> {
     pub verify: Option<Verify>,
     /// A free loopback port, for servers.
     pub port: u16,
+    /// Prompts as long as `prompts`, for requests that a server ends early.
+    pub spares: &'a [Vec<u32>],
+    /// Of the model file, where it is of a kind that the engine knows.
+    pub tokenizer: Option<&'a Arc<Tokenizer>>,
+    /// A directory of the framework's own in the cache, kept from launch to launch. It may not be there yet.
+    pub store: &'a Path,
+    /// Whether a server may be on another machine.
+    pub allow_remote: bool,
+    /// The key from the variable that the entry names.
+    pub api_key: Option<Secret>,
 }
 
 /// The model file of a launch.
@@ -129,27 +158,6 @@ pub enum Conversation {
         /// See [`WeightsClass`].
         weights_class: WeightsClass,
     },
-}
-
-/// What to ask a server for.
-#[derive(Debug, Clone)]
-pub struct ServerTalk {
-    /// Its dialect.
-    pub api: &'static dyn CompletionServer,
-    /// Port on 127.0.0.1.
-    pub port: u16,
-    /// Each prompt with the number of tokens to generate; the first is cold if `has_cold`.
-    pub requests: Vec<(Vec<u32>, u32)>,
-    /// Whether the first request is the cold one.
-    pub has_cold: bool,
-    /// The verification request.
-    pub verify: Option<Verify>,
-    /// See [`WeightsClass`].
-    pub weights_class: WeightsClass,
-    /// Version found at setup, which stands in where the server does not know its own.
-    pub program_version: Option<String>,
-    /// What it should tell of itself.
-    pub wanted: Wanted,
 }
 
 /// What a batch program said.
@@ -222,16 +230,32 @@ fn describe_as(driver: &str, request: &LaunchRequest) -> Result<LaunchSpec, Fail
     if let Some(reason) = &request.entry.reason {
         return Err(Failure::new(FailureKind::Unsupported, reason.clone()));
     }
-    let found = DRIVERS.iter().find(|(name, _)| *name == driver);
-    let (_, describe) = found.ok_or_else(|| {
+    let found = DRIVERS.iter().find(|known| known.name == driver).ok_or_else(|| {
         Failure::new(FailureKind::Unsupported, format!("no driver `{driver}` in this harness"))
     })?;
-    describe(request)
+    (found.describe)(request)
 }
 
 /// Names of the drivers, for the check of frameworks.yaml.
 pub(crate) fn driver_names() -> impl Iterator<Item = &'static str> {
-    DRIVERS.iter().map(|(name, _)| *name)
+    DRIVERS.iter().map(|driver| driver.name)
+}
+
+/// The address of the server of a row with these options, where it has one; `None`: the row starts its own program.
+///
+/// # Errors
+/// If the address is none, or leads to another machine without leave.
+pub fn server_url(
+    options: &BTreeMap<String, String>,
+    allow_remote: bool,
+) -> Result<Option<ServerUrl>, Failure> {
+    let url = options.get("url").filter(|url| *url != spoken::NO_URL);
+    url.map(|url| ServerUrl::parse(url, allow_remote)).transpose()
+}
+
+/// Whether the prompts of a scenario with this row have to be texts too.
+pub fn takes_text(entry: &Entry) -> bool {
+    DRIVERS.iter().any(|driver| driver.name == entry.driver && driver.takes_text)
 }
 
 /// A path as an argument. Paths that are not UTF-8 cannot be written into a bundle.
@@ -249,7 +273,46 @@ fn sibling(program: &Path, name: &str) -> PathBuf {
 
 #[cfg(test)]
 pub(crate) mod testing {
+    use super::server::{Endpoint, Prompt, Wanted};
     use super::*;
+
+    /// That of the tiny synthetic model: it puts BOS before a text.
+    pub(crate) fn tiny_tokenizer() -> Arc<Tokenizer> {
+        static TINY: std::sync::OnceLock<Arc<Tokenizer>> = std::sync::OnceLock::new();
+        let make = || {
+            let dir = tempfile::tempdir().expect("temporary directory");
+            let path = dir.path().join("tiny.gguf");
+            crate::model::synthesize("tiny", &path, 1, &mut |_| ()).expect("made");
+            let gguf = engine::gguf::Gguf::open(&path).expect("valid");
+            Arc::new(Tokenizer::from_gguf(&gguf).expect("a known kind"))
+        };
+        TINY.get_or_init(make).clone()
+    }
+
+    /// One request of one token to a llama-server.
+    pub(crate) fn server_talk(endpoint: Endpoint) -> ServerTalk {
+        ServerTalk {
+            api: std::sync::Arc::new(llama_cpp::LlamaServer),
+            endpoint,
+            opening: vec![],
+            loading: vec![],
+            closing: vec![],
+            requests: vec![(Prompt::of_ids(&[1]), 1)],
+            spares: vec![],
+            has_cold: false,
+            verify: None,
+            verify_text: None,
+            weights_class: WeightsClass::A,
+            program_version: None,
+            wanted: Wanted {
+                model_path: "/m.gguf".into(),
+                model_sha256: String::new(),
+                context: 32,
+                slots: 1,
+            },
+            features: vec![],
+        }
+    }
 
     /// A request with two prompts, the first cold, for the entry `id` of the embedded registry.
     pub(crate) fn with_request<T>(id: &str, f: impl FnOnce(LaunchRequest) -> T) -> T {
@@ -273,6 +336,11 @@ pub(crate) mod testing {
             prompts: &prompts,
             verify: None,
             port: 4000,
+            spares: &[],
+            tokenizer: None,
+            store: Path::new("/cache/stores/x"),
+            allow_remote: false,
+            api_key: None,
         })
     }
 }

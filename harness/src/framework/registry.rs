@@ -53,6 +53,8 @@ pub struct Entry {
     pub programs: Vec<String>,
     /// Environment variable that names the program file.
     pub program_variable: Option<String>,
+    /// Environment variable that holds the key of its server; no other program gets it.
+    pub key_variable: Option<String>,
     /// Prints the version.
     pub version_command: Vec<String>,
     /// Prints the flags that the program understands, where its driver has to know: builds and forks differ.
@@ -221,6 +223,7 @@ struct WireEntry {
     #[serde(default)]
     programs: Vec<String>,
     program_variable: Option<String>,
+    key_variable: Option<String>,
     #[serde(default)]
     version_command: Vec<String>,
     #[serde(default)]
@@ -278,6 +281,7 @@ impl TryFrom<WireEntry> for Entry {
             self_reported_load: wire.self_reported_load,
             programs: wire.programs,
             program_variable: wire.program_variable,
+            key_variable: wire.key_variable,
             version_command: wire.version_command,
             flags_command: wire.flags_command,
             libraries: wire.libraries,
@@ -369,7 +373,5 @@ mod tests {
         assert_eq!(metal.unsupported_reason("macos", "aarch64"), None);
         let reason = metal.unsupported_reason("linux", "x86_64").expect("not here");
         assert_eq!(reason, "it exists for macos-aarch64 only, and this machine is linux-x86_64");
-        let ollama = registry.get("ollama").expect("known");
-        assert!(ollama.unsupported_reason("linux", "x86_64").is_some());
     }
 }

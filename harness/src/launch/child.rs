@@ -30,7 +30,7 @@ pub(super) enum Pipes {
 }
 
 /// Variables that tune a framework from outside; a launch gets only those that its description sets.
-const TUNING_PREFIXES: [&str; 4] = ["LLAMA_ARG_", "GGML_", "OMP_", "ENGINE_"];
+const TUNING_PREFIXES: [&str; 5] = ["LLAMA_ARG_", "GGML_", "OMP_", "ENGINE_", "OLLAMA_"];
 
 fn tuning_variables(names: impl Iterator<Item = OsString>) -> impl Iterator<Item = OsString> {
     names.filter(|name| {
@@ -67,6 +67,7 @@ impl ChildProcess {
         shim: Option<&Path>,
         pipes: Pipes,
         log: Log,
+        hidden_variables: &[String],
     ) -> Result<ChildProcess, Failure> {
         let failed = |what: &str, error: std::io::Error| {
             Failure::new(FailureKind::Spawn, format!("cannot start {what}: {error}"))
@@ -79,6 +80,9 @@ impl ChildProcess {
         let mark = new_mark();
         let (stderr_reader, stderr) = std::io::pipe().map_err(|e| failed("a pipe", e))?;
         tuning_variables(std::env::vars_os().map(|(name, _)| name)).for_each(|name| {
+            command.env_remove(name);
+        });
+        hidden_variables.iter().for_each(|name| {
             command.env_remove(name);
         });
         command.envs(&spec.env).env(MARK, &mark).process_group(0);

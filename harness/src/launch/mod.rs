@@ -1,6 +1,6 @@
 //! The launcher: the only owner of child processes, sockets, timeouts and memory sampling.
 //!
-//! Every launch is one child in a process group of its own, killed as a group when the launch ends, times out, is
+//! Every launch is one child in a process group of its own (none, where a server that runs already is measured), killed as a group when the launch ends, times out, is
 //! interrupted or the launcher is dropped. Whatever goes wrong becomes a failed outcome, never an abort.
 //!
 //! Clocks. `load_ns` runs on the launcher's monotonic clock from just before the spawn until the runner's `ready`
@@ -11,12 +11,17 @@
 
 mod batch;
 mod child;
+mod client;
+mod command;
+#[cfg(all(test, unix))]
+mod contract;
 #[cfg(not(target_os = "linux"))]
 mod elsewhere;
 mod ledger;
 mod lines;
 #[cfg(target_os = "linux")]
 mod linux;
+mod listener;
 mod oom;
 mod port;
 mod runner;
@@ -25,8 +30,9 @@ mod server;
 mod sweep;
 
 use crate::framework::gates::{Expected, check_lengths, gates};
+use crate::framework::server::TRIES_MORE_MAX;
 use crate::framework::{Conversation, Failure, LaunchSpec};
-use crate::redact::Redactor;
+use crate::redact::{Redactor, printable};
 use crate::sample::{FailureKind, Measured, Outcome};
 use child::{ChildProcess, Pipes};
 use oom::OomKills;
@@ -54,6 +60,8 @@ pub struct Launcher {
     pub interrupted: Arc<AtomicBool>,
     /// Applied to what goes into logs and messages.
     pub redactor: Redactor,
+    /// Variables of the environment that no child gets: the keys of servers.
+    pub hidden_variables: Vec<String>,
 }
 
 /// A launch, carried out.
@@ -80,11 +88,12 @@ impl Launcher {
             deadline: started + self.timeout,
             timeout: self.timeout,
             interrupted: &self.interrupted,
+            hidden_variables: &self.hidden_variables,
         };
         let log_path = self.logs_dir.join(format!("{launch_id}.log"));
         let mut stderr_tail = String::new();
         let mut spec = spec.clone();
-        let mut n_tried = 1;
+        let (mut n_tried, mut n_again) = (1, 0);
         let result = loop {
             let started = Instant::now();
             match self.talk(&mut spec, &limits, started, log_path.clone(), &mut stderr_tail) {
@@ -95,23 +104,37 @@ impl Launcher {
                     }
                     n_tried += 1;
                 }
+                Err(Stop::ColdEndedEarly(_)) if n_again < TRIES_MORE_MAX && replace_cold(&mut spec) => {
+                    n_again += 1
+                }
+                Err(Stop::ColdEndedEarly(failure)) => {
+                    let message = format!("{}; so did {n_again} other prompts before", failure.message);
+                    break Err(Failure::new(failure.kind, message).into());
+                }
                 result => break result,
             }
         };
         let expected = Expected::of(&spec, threads);
         let outcome = match result.and_then(|measured| Ok(accept(&expected, measured)?)) {
             Ok(mut measured) => {
-                measured.gates.iter_mut().for_each(|gate| gate.seen = self.redactor.text(&gate.seen));
+                self.make_printable(&mut measured);
                 Outcome::Measured(Box::new(measured))
             }
             Err(Stop::Interrupted) => return Err(Interrupted),
-            Err(Stop::Failed(failure)) => Outcome::Failed {
+            Err(Stop::Failed(failure) | Stop::ColdEndedEarly(failure)) => Outcome::Failed {
                 kind: failure.kind,
-                message: self.redactor.text(&failure.message),
-                stderr_tail,
+                message: self.redactor.printable(&failure.message),
+                stderr_tail: printable(&stderr_tail),
             },
         };
         Ok(Launched { wall_ns: elapsed_ns(started), argv: spec.argv, outcome })
+    }
+
+    /// What a framework said of itself goes into bundles, and from there to pages and terminals.
+    fn make_printable(&self, measured: &mut Measured) {
+        let gates = measured.gates.iter_mut().map(|gate| &mut gate.seen);
+        let told = [&mut measured.version, &mut measured.build].into_iter().chain(&mut measured.features);
+        gates.chain(told).for_each(|text| *text = self.redactor.printable(text));
     }
 
     fn talk(
@@ -130,13 +153,18 @@ impl Launcher {
             Conversation::Batch { .. } => Pipes::Stdout,
             Conversation::Server(_) => Pipes::None,
         };
+        if let Conversation::Server(talk) = &spec.conversation
+            && talk.endpoint.is_running()
+        {
+            return server::talk(talk, None, limits, started);
+        }
         let log = lines::Log { path: log_path, redactor: self.redactor.clone() };
-        let mut child = ChildProcess::spawn(spec, self.shim.as_deref(), pipes, log)?;
+        let mut child = ChildProcess::spawn(spec, self.shim.as_deref(), pipes, log, &self.hidden_variables)?;
         let result = match &spec.conversation {
             Conversation::Runner { job, self_reported_load } => {
                 runner::talk(job, *self_reported_load, &mut child, limits, started)
             }
-            Conversation::Server(talk) => server::talk(talk, &mut child, limits, started),
+            Conversation::Server(talk) => server::talk(talk, Some(&mut child), limits, started),
             Conversation::Batch { parse, weights_class } => {
                 batch::talk(*parse, *weights_class, &mut child, limits)
             }
@@ -147,9 +175,19 @@ impl Launcher {
             Stop::Failed(failure) => {
                 oom::classify(failure, remains.was_killed, oom_kills_before, OomKills::read()).into()
             }
-            Stop::Interrupted => stop,
+            Stop::Interrupted | Stop::ColdEndedEarly(_) => stop,
         })
     }
+}
+
+/// Gives the cold request a spare prompt; whether there was one.
+fn replace_cold(spec: &mut LaunchSpec) -> bool {
+    let Conversation::Server(talk) = &mut spec.conversation else { return false };
+    let Some((prompt, _)) = talk.requests.first_mut().filter(|_| !talk.spares.is_empty()) else {
+        return false;
+    };
+    *prompt = talk.spares.remove(0);
+    true
 }
 
 /// Gates, or the refusal of a launch with the wrong number of tokens.
@@ -167,6 +205,8 @@ enum Stop {
     Interrupted,
     /// The launch failed.
     Failed(Failure),
+    /// A server ended the cold request by itself: the launch is to be made again with another prompt.
+    ColdEndedEarly(Failure),
 }
 
 impl From<Failure> for Stop {
@@ -180,6 +220,8 @@ struct Limits<'a> {
     deadline: Instant,
     timeout: Duration,
     interrupted: &'a AtomicBool,
+    /// See [`Launcher::hidden_variables`].
+    hidden_variables: &'a [String],
 }
 
 impl Limits<'_> {

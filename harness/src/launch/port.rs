@@ -1,6 +1,7 @@
 //! A server's port: free when the server starts, and another one where it was taken in between.
 
-use crate::framework::{Conversation, Failure, LaunchSpec};
+use crate::framework::server::Endpoint;
+use crate::framework::{Conversation, Failure, LaunchSpec, ServerTalk};
 use crate::sample::FailureKind;
 use std::net::{Ipv4Addr, TcpListener};
 
@@ -16,24 +17,28 @@ fn is_free(port: u16) -> bool {
     TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
 }
 
-/// Gives a server another port where its own is taken.
+/// Gives a server of ours another port where its own is taken.
 pub(super) fn ensure_free(spec: &mut LaunchSpec) -> Result<(), Failure> {
     let Conversation::Server(talk) = &mut spec.conversation else { return Ok(()) };
+    let Endpoint::Child { port } = &mut talk.endpoint else { return Ok(()) };
     for _ in 0..PORTS_MAX {
-        if is_free(talk.port) {
+        if is_free(*port) {
             return Ok(());
         }
-        let port = free_port().map_err(|e| Failure::new(FailureKind::Spawn, format!("no free port: {e}")))?;
-        replace_port(&mut spec.argv, talk.port, port);
-        talk.port = port;
+        let new = free_port().map_err(|e| Failure::new(FailureKind::Spawn, format!("no free port: {e}")))?;
+        replace_port(&mut spec.argv, *port, new);
+        spec.env.values_mut().for_each(|value| replace_port(std::slice::from_mut(value), *port, new));
+        *port = new;
     }
-    Err(Failure::new(FailureKind::Spawn, format!("port {} and those before it are taken", talk.port)))
+    Err(Failure::new(FailureKind::Spawn, format!("port {port} and those before it are taken")))
 }
 
 /// Whether a server that crashed and is gone had its port taken by another program.
 pub(super) fn was_lost(spec: &LaunchSpec, failure: &Failure) -> bool {
     match &spec.conversation {
-        Conversation::Server(talk) => failure.kind == FailureKind::Crashed && !is_free(talk.port),
+        Conversation::Server(ServerTalk { endpoint: Endpoint::Child { port }, .. }) => {
+            failure.kind == FailureKind::Crashed && !is_free(*port)
+        }
         _ => false,
     }
 }

@@ -125,7 +125,7 @@ fn request(sample: SampleEvent) -> RequestSample {
     RequestSample {
         rep: sample.rep,
         n_prompt: sample.n_prompt,
-        n_cached: sample.n_cached,
+        n_cached: Some(sample.n_cached),
         prefill_ns: Some(sample.prefill_ns),
         token_ids: sample.token_ids,
         token_at_ns: sample.token_at_ns,

@@ -1,13 +1,13 @@
 //! The conversation with a server, played by a thread that answers with recorded texts.
 
 use super::talk;
-use crate::framework::llama_cpp::LlamaServer;
-use crate::framework::server::Wanted;
+use crate::framework::server::{Endpoint, Prompt};
+use crate::framework::testing::server_talk;
 use crate::framework::{Conversation, LaunchSpec, ServerTalk};
 use crate::launch::Limits;
 use crate::launch::child::{ChildProcess, Pipes};
 use crate::launch::lines::Log;
-use crate::protocol::{Verify, WeightsClass};
+use crate::protocol::Verify;
 use crate::redact::Redactor;
 use crate::sample::Measured;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -77,24 +77,20 @@ fn play(tells: bool) -> (u16, Arc<Mutex<Vec<String>>>) {
 fn measured(port: u16) -> Measured {
     let dir = tempfile::tempdir().expect("temporary directory");
     let server = ServerTalk {
-        api: &LlamaServer,
-        port,
-        requests: vec![((1..=12).collect(), 1)],
-        has_cold: false,
+        requests: vec![(Prompt::of_ids(&(1..=12).collect::<Vec<u32>>()), 1)],
         verify: Some(Verify { prompt: vec![5, 6], n_tokens: 1, top_k: 4, forced: vec![7, 8] }),
-        weights_class: WeightsClass::A,
-        program_version: None,
-        wanted: Wanted { model_path: "/m.gguf".into(), model_sha256: String::new(), context: 32, slots: 1 },
+        ..server_talk(Endpoint::Child { port })
     };
     let argv = ["sleep", "120"].map(str::to_string).to_vec();
     let conversation = Conversation::Server(server.clone());
     let spec = LaunchSpec { argv, env: Default::default(), cpus: None, conversation };
     let log = Log { path: dir.path().join("log"), redactor: Redactor::default() };
-    let mut child = ChildProcess::spawn(&spec, None, Pipes::None, log).expect("started");
+    let mut child = ChildProcess::spawn(&spec, None, Pipes::None, log, &[]).expect("started");
     let (started, timeout) = (Instant::now(), Duration::from_secs(60));
     let interrupted = AtomicBool::new(false);
-    let limits = Limits { deadline: started + timeout, timeout, interrupted: &interrupted };
-    talk(&server, &mut child, &limits, started).expect("measured")
+    let limits =
+        Limits { deadline: started + timeout, timeout, interrupted: &interrupted, hidden_variables: &[] };
+    talk(&server, Some(&mut child), &limits, started).expect("measured")
 }
 
 #[test]

@@ -1,8 +1,9 @@
 //! The launcher against small shell scripts that behave and misbehave.
 
 use super::*;
-use crate::framework::server::Wanted;
-use crate::framework::{BatchAnswer, ServerTalk};
+use crate::framework::BatchAnswer;
+use crate::framework::server::Endpoint;
+use crate::framework::testing::server_talk;
 use crate::protocol::{Job, JobModel, PROTOCOL_VERSION, Verify, WeightsClass};
 use std::collections::BTreeMap;
 
@@ -44,6 +45,7 @@ fn bench(timeout_ms: u64) -> Bench {
         timeout: Duration::from_millis(timeout_ms),
         interrupted: Arc::default(),
         redactor: Redactor::default(),
+        hidden_variables: vec![],
     };
     Bench { dir, launcher }
 }
@@ -247,16 +249,7 @@ fn a_batch_program_is_read_to_its_end() {
 
 /// A server to talk to on `port`.
 fn server(port: u16) -> Conversation {
-    Conversation::Server(ServerTalk {
-        api: &crate::framework::llama_cpp::LlamaServer,
-        port,
-        requests: vec![(vec![1], 1)],
-        has_cold: false,
-        verify: None,
-        weights_class: WeightsClass::A,
-        program_version: None,
-        wanted: Wanted { model_path: String::new(), model_sha256: String::new(), context: 1, slots: 1 },
-    })
+    Conversation::Server(server_talk(Endpoint::Child { port }))
 }
 
 #[test]

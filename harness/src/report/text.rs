@@ -1,5 +1,6 @@
 //! Text from outside as Markdown: escaped, on one line, so that no name or error can break a table.
 
+use crate::redact::is_invisible;
 use std::collections::BTreeMap;
 
 /// Longest error quoted in a table, in characters; the whole of it is in the bundle.
@@ -123,7 +124,12 @@ impl Footnotes {
 }
 
 fn one_line(text: &str) -> String {
-    let spaced: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let shown = |c: char| match c {
+        c if c.is_control() => ' ',
+        c if is_invisible(c) => '\u{fffd}',
+        c => c,
+    };
+    let spaced: String = text.chars().map(shown).collect();
     spaced.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
@@ -140,6 +146,7 @@ mod tests {
         assert_eq!(md("a|b\nc*d_[e]<f>"), "a\\|b c\\*d\\_\\[e\\]&lt;f&gt;");
         assert_eq!(md("x86_64 _a_ a_"), "x86_64 \\_a\\_ a\\_");
         assert_eq!(md("\u{1b}[31mred\t"), "\\[31mred");
+        assert_eq!(md("v1\u{202e}x\u{200b}"), "v1\u{fffd}x\u{fffd}");
         assert_eq!(code("a|b`c"), "``a\\|b`c``");
         assert_eq!(code("`x`"), "`` `x` ``");
         assert_eq!(message(&"x".repeat(500)).chars().count(), MESSAGE_CHARS_MAX + 1);

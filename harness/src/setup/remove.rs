@@ -27,7 +27,7 @@ pub struct Piece {
 pub fn pieces(cache: &Cache, ids: &[String]) -> Vec<Piece> {
     let mut names: BTreeSet<String> = ids.iter().map(|id| directory_of(id)).collect();
     if ids.is_empty() {
-        let dirs = [cache.frameworks_dir(), cache.builds_dir(), cache.prepared_dir()];
+        let dirs = [cache.frameworks_dir(), cache.builds_dir(), cache.prepared_dir(), cache.stores_dir()];
         names = dirs.iter().flat_map(|dir| children(dir)).filter_map(|path| name_of(&path)).collect();
     }
     names.iter().filter(|name| is_plain(name)).flat_map(|name| pieces_of(cache, name)).collect()
@@ -98,6 +98,7 @@ fn pieces_of(cache: &Cache, id: &str) -> Vec<Piece> {
     let others = [
         ("build directory", cache.build_dir(id)),
         ("prepared files", cache.prepared_dir().join(id)),
+        ("what it keeps", cache.store_dir(id)),
         ("log of its setup", cache.logs_dir().join(format!("setup-{id}.log"))),
     ];
     let there = others.into_iter().filter(|(_, path)| path.symlink_metadata().is_ok());

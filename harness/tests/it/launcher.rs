@@ -51,6 +51,7 @@ fn measured(lines: &str, threads: u32, cpus: Option<Vec<u32>>) -> Measured {
         timeout: Duration::from_secs(60),
         interrupted: Default::default(),
         redactor: Redactor::default(),
+        hidden_variables: vec![],
     };
     let launched = launcher.launch("x", threads, &spec).expect("not interrupted");
     assert_eq!(n_left(&dir.path().display().to_string()), 0, "processes left behind");

@@ -10,6 +10,10 @@ mod http;
 mod kills;
 #[cfg(target_os = "linux")]
 mod launcher;
+#[cfg(target_os = "linux")]
+mod ollama;
+#[cfg(unix)]
+mod remote;
 #[cfg(unix)]
 mod run;
 #[cfg(unix)]

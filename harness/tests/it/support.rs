@@ -215,3 +215,10 @@ pub(crate) fn append(path: &Path, bytes: &[u8]) {
     let mut file = std::fs::OpenOptions::new().append(true).open(path).expect("there");
     std::io::Write::write_all(&mut file, bytes).expect("written");
 }
+
+/// Appends a line to a file, which is made if it is not there.
+#[cfg(target_os = "linux")]
+pub(crate) fn append_line(path: &Path, line: &str) {
+    let mut file = std::fs::OpenOptions::new().append(true).create(true).open(path).expect("made");
+    std::io::Write::write_all(&mut file, format!("{line}\n").as_bytes()).expect("written");
+}

@@ -5,7 +5,7 @@ use crate::bundle::{FrameworkRecord, LibraryRecord, ProgramRecord, Unavailable};
 use crate::cache::Cache;
 use crate::framework::llama_flags::Flags;
 use crate::framework::registry::Entry;
-use crate::framework::{Failure, Registry, notes_on_build};
+use crate::framework::{Failure, Registry, notes_on_build, server_url};
 use crate::sample::FailureKind;
 use crate::scenario::{FrameworkSpec, Scenario};
 use crate::setup::{self, Located};
@@ -42,6 +42,8 @@ pub(super) struct Search<'a> {
     pub(super) install: bool,
     /// The programs that the command line names.
     pub(super) given: &'a [GivenProgram],
+    /// Rows may name servers on other hosts.
+    pub(super) allow_remote: bool,
 }
 
 /// `LABEL_OR_ID=PATH`
@@ -132,12 +134,14 @@ pub(super) fn find(scenario: &Scenario, search: &Search) -> Result<Vec<Row>> {
     let row = |spec: &FrameworkSpec| {
         let entry = search.registry.get(&spec.id).with_context(|| format!("no framework {}", spec.id))?;
         Ok(match provide(entry, spec, search) {
-            Ok(Provided { options, program, flags, record }) => Row {
-                record: FrameworkRecord { program: Some(record), ..described(entry, &spec.label) },
-                options,
-                program: Some(program),
-                flags,
-            },
+            Ok(Provided { options, program }) => {
+                let (program, flags, record) = match program {
+                    Some(FoundProgram { path, flags, record }) => (Some(path), flags, Some(record)),
+                    None => (None, None, None),
+                };
+                let record = FrameworkRecord { program: record, ..described(entry, &spec.label) };
+                Row { record, options, program, flags }
+            }
             Err(failure) => Row {
                 record: FrameworkRecord {
                     unavailable: Some(Unavailable { kind: failure.kind, reason: failure.message }),
@@ -159,7 +163,12 @@ fn why_not_here(entry: &Entry) -> Option<String> {
 /// What a row that can be measured runs with.
 struct Provided {
     options: BTreeMap<String, String>,
-    program: PathBuf,
+    /// `None` where the row names a running server.
+    program: Option<FoundProgram>,
+}
+
+struct FoundProgram {
+    path: PathBuf,
     flags: Option<Flags>,
     record: ProgramRecord,
 }
@@ -169,6 +178,9 @@ fn provide(entry: &Entry, spec: &FrameworkSpec, search: &Search) -> Result<Provi
         return Err(Failure::new(FailureKind::Unsupported, reason));
     }
     let options = entry.options_of(&spec.options, search.base_dir)?;
+    if server_url(&options, search.allow_remote)?.is_some() {
+        return Ok(Provided { options, program: None });
+    }
     let missing = |reason: String| Failure::new(FailureKind::Missing, reason);
     let located = match search.given(spec) {
         Some(path) => setup::given(path),
@@ -192,7 +204,8 @@ fn provide(entry: &Entry, spec: &FrameworkSpec, search: &Search) -> Result<Provi
         libraries: libraries.into_iter().map(library).collect::<Result<_, Failure>>()?,
         notes: notes_on_build(entry, &options, flags.as_ref())?,
     };
-    Ok(Provided { options, program: located.program, flags, record })
+    let program = Some(FoundProgram { path: located.program, flags, record });
+    Ok(Provided { options, program })
 }
 
 /// The flags that the program understands, where its driver asks for them and it tells.

@@ -9,13 +9,14 @@ use super::verifying::Verifying;
 use super::{Args, Usage, looking};
 use crate::bundle::{self, BundleError, Manifest, Writer};
 use crate::conditions::{CanaryRunner, Conditions, Sensors};
+use crate::framework::server::TRIES_MORE_MAX;
 use crate::framework::{Failure, LaunchRequest, LaunchSpec, ModelRef, describe, describe_cross_check};
 use crate::launch::{Launcher, end_abandoned, free_port};
 use crate::plan::PlannedLaunch;
-use crate::prompts::prompts;
+use crate::prompts::{LaunchIdx, prompts, word_prompts};
 use crate::protocol::Verify;
 use crate::sample::{LaunchRecord, Outcome, Role, SAMPLE_SCHEMA};
-use crate::scenario::CROSS_CHECK_FRAMEWORK;
+use crate::scenario::{CROSS_CHECK_FRAMEWORK, Workload};
 use crate::summary::blocks_due;
 use anyhow::{Context, Result, anyhow};
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -57,6 +58,7 @@ pub(super) fn launch(args: &Args, loaded: &Loaded, planned: Planned) -> Result<(
         timeout: Duration::from_secs(loaded.scenario.launch_timeout_s.into()),
         interrupted,
         redactor,
+        hidden_variables: loaded.registry.entries().iter().filter_map(|e| e.key_variable.clone()).collect(),
     };
     let mut verifying = Verifying::after(loaded.resumed.iter().flat_map(|bundle| &bundle.records));
     let canary = looking::canary(&loaded.scenario, &loaded.machine);
@@ -73,8 +75,14 @@ pub(super) fn launch(args: &Args, loaded: &Loaded, planned: Planned) -> Result<(
             progress.grow(n_before(due));
         }
         progress.begin(&planned.launch_id);
-        let Some(record) =
-            one(&launcher, loaded, planned, canary.as_ref(), verifying.request(loaded, planned))?
+        let Some(record) = one(
+            &launcher,
+            loaded,
+            planned,
+            canary.as_ref(),
+            verifying.request(loaded, planned),
+            args.allow_remote,
+        )?
         else {
             return Ok((writer.dir().to_owned(), Ended::Interrupted));
         };
@@ -113,11 +121,12 @@ fn one(
     planned: &PlannedLaunch,
     canary: Option<&CanaryRunner>,
     verify: Option<Verify>,
+    allow_remote: bool,
 ) -> Result<Option<LaunchRecord>> {
     // Without a canary nothing computes, and the machine is not looked at.
     let before = canary.map(|canary| (canary.run(), Sensors::read()));
     let started_at = now();
-    let (argv, wall_ns, outcome) = match spec(loaded, planned, verify)? {
+    let (argv, wall_ns, outcome) = match spec(loaded, planned, verify, allow_remote)? {
         Ok(mut spec) => {
             spec.cpus = looking::cpus(loaded.scenario.pin, planned.cell.threads);
             match launcher.launch(&planned.launch_id, planned.cell.threads, &spec) {
@@ -164,12 +173,14 @@ fn spec(
     loaded: &Loaded,
     planned: &PlannedLaunch,
     verify: Option<Verify>,
+    allow_remote: bool,
 ) -> Result<Result<LaunchSpec, Failure>> {
     let scenario = &loaded.scenario;
     let row = row_of(loaded, planned).with_context(|| format!("{}: no such row", planned.launch_id))?;
     let entry = loaded.registry.get(&row.record.id).with_context(|| row.record.id.clone())?;
     let workload = scenario.workload(&planned.cell.workload).context("a workload of the plan")?;
     let n_requests = scenario.repetitions + u32::from(scenario.cold_generate > 0);
+    let (prompts, spares) = prompts_of(loaded, planned, workload, n_requests);
     let version = row.record.program.as_ref().map(|p| p.version.as_str()).filter(|v| !v.is_empty());
     let harness = std::env::current_exe().context("the path of this program")?;
     let request = LaunchRequest {
@@ -186,14 +197,43 @@ fn spec(
         batch: scenario.batch,
         kv_type: &scenario.kv_type,
         cold_generate: scenario.cold_generate,
-        prompts: &prompts(loaded.seed, workload, n_requests, loaded.vocab_size),
+        prompts: &prompts,
         verify,
         port: free_port().context("no free port")?,
+        spares: &spares,
+        tokenizer: loaded.tokenizer.as_ref(),
+        store: &loaded.cache.store_dir(&row.record.id),
+        allow_remote,
+        api_key: entry.key_variable.as_ref().and_then(|name| loaded.keys.get(name)).cloned(),
     };
     Ok(match planned.role {
         Role::Measure | Role::Control => describe(&request),
         Role::CrossCheck => describe_cross_check(&request),
     })
+}
+
+/// The prompts of a launch, and the spare ones: of words where a row of the scenario takes only text.
+fn prompts_of(
+    loaded: &Loaded,
+    planned: &PlannedLaunch,
+    workload: &Workload,
+    n_requests: u32,
+) -> (Vec<Vec<u32>>, Vec<Vec<u32>>) {
+    let (Some(words), Some(tokenizer)) = (&loaded.words, &loaded.tokenizer) else {
+        return (prompts(loaded.seed, workload, n_requests, loaded.vocab_size), vec![]);
+    };
+    let threads = &loaded.scenario.threads;
+    let launch = LaunchIdx {
+        block: planned.block,
+        threads_idx: threads.iter().position(|&t| t == planned.cell.threads).unwrap_or(0) as u32,
+        n_threads: threads.len() as u32,
+        is_control: planned.role == Role::Control,
+    };
+    // One more, to find out what a server understands.
+    let n_all = n_requests * (1 + TRIES_MORE_MAX) + 1;
+    let mut all = word_prompts(loaded.seed, workload, launch, n_all, tokenizer, words);
+    let spares = all.split_off(n_requests as usize);
+    (all, spares)
 }
 
 fn row_of<'a>(loaded: &'a Loaded, planned: &PlannedLaunch) -> Option<&'a Row> {

@@ -5,10 +5,13 @@ use super::{Args, Usage, looking};
 use crate::bundle::{self, Bundle, ReadPerToken};
 use crate::cache::Cache;
 use crate::cmd::models::Meter;
-use crate::framework::Registry;
+use crate::framework::server_url::Secret;
+use crate::framework::text::Words;
+use crate::framework::{Registry, takes_text};
 use crate::machine::Machine;
 use crate::model::{self, ModelFile, Tools};
 use crate::preflight::{Finding, MachineLock};
+use crate::prompts::ordinary_ids;
 use crate::redact::{BUILD_NAME, CACHE_NAME, OUT_NAME, Redactor, TMP_NAME};
 use crate::scenario::{FULL_SESSION_BLOCKS, Scenario};
 use anyhow::{Context, Result};
@@ -16,7 +19,9 @@ use engine::Tokenizer;
 use engine::gguf::Gguf;
 use engine::tokenizer::EncodeOptions;
 use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Everything that is there before anything is planned.
 pub(super) struct Loaded {
@@ -37,6 +42,13 @@ pub(super) struct Loaded {
     pub(super) read_per_token: Option<ReadPerToken>,
     /// [`VERIFY_TEXT`] and [`FORCED_TEXT`] in this vocabulary; `None` where it has no such words.
     pub(super) verify_text: Option<VerifyText>,
+    /// Of the model, where it is of a kind that the engine knows.
+    pub(super) tokenizer: Option<Arc<Tokenizer>>,
+    /// What prompts are made of where a row takes only text, if the vocabulary has it.
+    pub(super) words: Option<Words>,
+    /// The keys of servers, by the variable that holds them.
+    pub(super) keys: BTreeMap<String, Secret>,
+    pub(super) cache: Cache,
     /// One for each row of the scenario.
     pub(super) rows: Vec<Row>,
     pub(super) redactor: Redactor,
@@ -75,6 +87,7 @@ pub(super) fn load(args: &Args) -> Result<Loaded> {
         base_dir: &base_dir,
         install: args.setup,
         given: &args.programs,
+        allow_remote: args.allow_remote,
     };
     let rows = find(&scenario, &search)?;
     let mut meter = Meter::new();
@@ -95,7 +108,15 @@ pub(super) fn load(args: &Args) -> Result<Loaded> {
         }
     };
     let gguf = Gguf::open(&model.path)?;
-    let (vocab_size, verify_text) = vocabulary(&gguf)?;
+    let tokenizer = Tokenizer::from_gguf(&gguf).ok().map(Arc::new);
+    let (vocab_size, verify_text) = vocabulary(&gguf, tokenizer.as_deref())?;
+    let words = tokenizer
+        .as_deref()
+        .filter(|_| needs_text(&scenario, &registry))
+        .and_then(|tokenizer| Words::of(tokenizer, ordinary_ids(vocab_size)));
+    let keys = keys(&scenario, &registry);
+    let redactor =
+        keys.values().fold(redactor(args, &cache), |redactor, key| redactor.with_secret(key.reveal()));
     let read_per_token = model::read_per_token(&gguf)
         .map(|(weights_bytes, kv_bytes_per_position)| ReadPerToken { weights_bytes, kv_bytes_per_position });
     Ok(Loaded {
@@ -103,7 +124,11 @@ pub(super) fn load(args: &Args) -> Result<Loaded> {
         verify_text,
         read_per_token,
         scenario_sha256: format!("{:x}", Sha256::digest(&scenario_text)),
-        redactor: redactor(args, &cache),
+        redactor,
+        tokenizer,
+        words,
+        keys,
+        cache,
         machine,
         findings,
         _lock: lock,
@@ -162,12 +187,26 @@ const VERIFY_TEXT: &str = "The quick brown fox jumps over the lazy dog. The quic
 const FORCED_TEXT: &str = " lazy dog. The dog is asleep in the sun and does not see the fox. The days of the week are \
                            Monday, Tuesday, Wednesday, Thursday, Friday, Saturday and Sunday.";
 
+/// Whether a row takes only text, so that the prompts of all are made of words.
+fn needs_text(scenario: &Scenario, registry: &Registry) -> bool {
+    scenario.frameworks.iter().filter_map(|f| registry.get(&f.id)).any(takes_text)
+}
+
+/// The keys of the rows' servers, by the variables that their entries name.
+fn keys(scenario: &Scenario, registry: &Registry) -> BTreeMap<String, Secret> {
+    let entries = scenario.frameworks.iter().filter_map(|f| registry.get(&f.id));
+    let variables = entries.filter_map(|entry| entry.key_variable.clone());
+    let keys =
+        variables.filter_map(|name| Some((std::env::var(&name).ok().filter(|key| !key.is_empty())?, name)));
+    keys.map(|(key, name)| (name, Secret::new(key))).collect()
+}
+
 /// Size of the vocabulary, and the verification's text.
-fn vocabulary(gguf: &Gguf) -> Result<(u32, Option<VerifyText>)> {
+fn vocabulary(gguf: &Gguf, tokenizer: Option<&Tokenizer>) -> Result<(u32, Option<VerifyText>)> {
     let tokens = gguf.require_strings("tokenizer.ggml.tokens")?;
     let size = u32::try_from(tokens.len()).context("the vocabulary is too large")?;
     let options = EncodeOptions { add_special: true, parse_special: false };
-    let text = Tokenizer::from_gguf(gguf).ok().and_then(|tokenizer| {
+    let text = tokenizer.and_then(|tokenizer| {
         let prompt = tokenizer.encode(VERIFY_TEXT.as_bytes(), options);
         let mut all = tokenizer.encode(format!("{VERIFY_TEXT}{FORCED_TEXT}").as_bytes(), options);
         let forced = all.split_off(prompt.len().min(all.len()));

@@ -3,7 +3,7 @@
 use super::wire::{BODY_BYTES_MAX, HEAD_BYTES_MAX};
 use super::*;
 use crate::framework::llama_cpp::LlamaServer;
-use crate::framework::server::{Answer as Told, Asked, CompletionServer, StampedEvent};
+use crate::framework::server::{Answer as Told, Asked, CompletionServer, Prompt, StampedEvent};
 use crate::framework::sse::SseSplitter;
 use crate::protocol::{JobModel, PROTOCOL_VERSION, Verify, WeightsClass, parse_event};
 use crate::runner::engine::EngineBackend;
@@ -183,7 +183,7 @@ fn the_engines_ids_are_those_of_its_runner() {
             let prompt = &job.prompts[rep];
             let Told { request, reported } = streamed(port, rep as u32, prompt, n_generate);
             assert_eq!(request.token_ids, wanted[rep]);
-            assert_eq!((request.n_prompt, request.n_cached), (prompt.len() as u32, 0));
+            assert_eq!((request.n_prompt, request.n_cached), (prompt.len() as u32, Some(0)));
             assert!(request.prefill_ns.is_some_and(|ns| ns > 0));
             let names: Vec<&str> = reported.iter().map(|r| r.name.as_str()).collect();
             assert_eq!(names, ["prefill_tok_s", "decode_tok_s"]);
@@ -191,7 +191,10 @@ fn the_engines_ids_are_those_of_its_runner() {
         let verify = job.verify.as_ref().expect("asked for");
         let (status, body) = post(port, &LlamaServer.request_body(&verify.prompt, verify.n_tokens, false));
         assert_eq!(status, 200, "{body}");
-        assert_eq!(LlamaServer.parse_whole(verify.n_tokens, &body).as_ref(), Ok(&wanted[2]));
+        assert_eq!(
+            LlamaServer.parse_whole(&Prompt::default(), verify.n_tokens, &body).as_ref(),
+            Ok(&wanted[2])
+        );
     }
     // Along the greedy continuation the likeliest token is the next one, from the cache and without it.
     let mut text = job.prompts[1].clone();
@@ -208,9 +211,9 @@ fn the_engines_ids_are_those_of_its_runner() {
 fn health_and_properties_are_told() {
     let port = start_counter();
     assert_eq!(get(port, LlamaServer.health_path()), (200, r#"{"status":"ok"}"#.to_string()));
-    let (status, body) = get(port, &format!("{}?x=1", LlamaServer.about_path()));
+    let (status, body) = get(port, &format!("{}?x=1", LlamaServer.about_paths()[0]));
     assert_eq!(status, 200);
-    let told = LlamaServer.parse_about(&body).expect("readable");
+    let told = LlamaServer.parse_about(std::slice::from_ref(&body)).expect("readable");
     assert_eq!((told.version.as_str(), told.context, told.slots), ("1 (debug, none)", Some(32), Some(1)));
     assert!(body.contains("\"total_slots\":1") && body.contains("\"n_ctx\":32"), "{body}");
 }
@@ -300,7 +303,7 @@ fn the_likeliest_tokens_are_told_and_the_cache_is_used_for_them_alone() {
     assert_eq!(n_cached(&[1, 9, 3, 4, 5], true), 0, "another prompt");
     assert_eq!(n_cached(&[1, 9, 3, 4, 5, 6], true), 5);
     let request = streamed(port, 0, &[1, 9, 3, 4, 5, 6, 7], 2).request;
-    assert_eq!((request.n_prompt, request.n_cached, &request.token_ids[..]), (7, 0, &[35, 36][..]));
+    assert_eq!((request.n_prompt, request.n_cached, &request.token_ids[..]), (7, Some(0), &[35, 36][..]));
     assert_eq!(n_cached(&[1, 9, 3, 4, 5, 6, 7], true), 0, "forgotten with the completion");
 }
 
