@@ -68,16 +68,13 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     Ok(if has_failed { ExitCode::from(EXIT_FAILED) } else { ExitCode::SUCCESS })
 }
 
-/// Removes what is named; a run that measures meanwhile would lose its programs.
+/// Removes what is named and says what that freed.
 fn remove(cache: &Cache, args: &Args, wanted: &[&Entry]) -> Result<ExitCode> {
     if !cache.root().exists() {
         show(&[], "removed");
         return Ok(ExitCode::SUCCESS);
     }
-    let removed = MachineLock::acquire(cache.root())
-        .map_err(anyhow::Error::from)
-        .and_then(|_lock| setup::remove(cache, &args.frameworks));
-    match removed {
+    match remove_unused(cache, &args.frameworks) {
         Ok(removed) => {
             show(&removed, "removed");
             if removed.is_empty() && !args.frameworks.is_empty() {
@@ -92,6 +89,12 @@ fn remove(cache: &Cache, args: &Args, wanted: &[&Entry]) -> Result<ExitCode> {
             Ok(ExitCode::from(EXIT_FAILED))
         }
     }
+}
+
+/// A run that measures keeps its programs.
+fn remove_unused(cache: &Cache, ids: &[String]) -> Result<Vec<setup::Piece>> {
+    let _lock = MachineLock::acquire(cache.root())?;
+    setup::remove(cache, ids)
 }
 
 /// One line for each piece, and the sum.
@@ -124,6 +127,20 @@ fn unknown(registry: &Registry, id: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nothing_is_removed_while_a_run_measures() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = Cache::at(dir.path());
+        let installed = cache.framework_dir("candle", "1");
+        std::fs::create_dir_all(&installed).unwrap();
+        let lock = MachineLock::acquire(cache.root()).unwrap();
+        let refused = remove_unused(&cache, &[]).unwrap_err().to_string();
+        assert!(refused.contains("another harness is measuring") && installed.exists(), "{refused}");
+        drop(lock);
+        assert_eq!(remove_unused(&cache, &[]).unwrap().len(), 1);
+        assert!(!installed.exists());
+    }
 
     #[test]
     fn frameworks_are_chosen_by_id() {

@@ -245,3 +245,49 @@ fn sha256_of(path: &Path) -> std::io::Result<String> {
     std::io::copy(&mut std::fs::File::open(path)?, &mut hash)?;
     Ok(format!("{:x}", hash.finalize()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Programs for a scenario with the rows `engine`, `cpp` (llama.cpp) and two variants of `multi` (llama.cpp).
+    fn check(given: &[&str]) -> Result<Vec<Option<PathBuf>>, String> {
+        let text = "schema: 1\ntitle: T\nmodel: {name: M, quantization: Q4_0, source: {path: m.gguf}}\nframeworks:\n  - engine\n  \
+                    - {id: llama.cpp, label: cpp}\n  - {id: llama.cpp, label: multi, variants: {repack: [on, off]}}\n\
+                    baseline: cpp\nsubject: engine\nthreads: [1]\n\
+                    workloads: [{name: chat, prompt_tokens: 8, generate_tokens: 8, context: 64}]\n";
+        let registry = Registry::embedded().expect("valid");
+        let scenario = Scenario::parse(Path::new("s.yaml"), text, &registry.ids()).expect("valid");
+        let given: Result<Vec<GivenProgram>, String> = given.iter().map(|text| text.parse()).collect();
+        let search = Search {
+            registry: &registry,
+            cache: &Cache::at("/nonexistent"),
+            base_dir: Path::new("/"),
+            install: false,
+            given: &given?,
+            allow_remote: false,
+        };
+        search.check(&scenario).map_err(|usage| usage.to_string())?;
+        Ok(scenario.frameworks.iter().map(|spec| search.given(spec).map(Path::to_owned)).collect())
+    }
+
+    #[test]
+    fn programs_are_given_by_label_entry_or_id() {
+        let path = |text: &str| Some(PathBuf::from(text));
+        assert_eq!(check(&["cpp=/a"]), Ok(vec![None, path("/a"), None, None]));
+        assert_eq!(check(&["llama.cpp=/a"]), Ok(vec![None, path("/a"), path("/a"), path("/a")]));
+        assert_eq!(check(&["multi=/m=1", "cpp=/a"]), Ok(vec![None, path("/a"), path("/m=1"), path("/m=1")]));
+        let both = check(&["llama.cpp=/a", "multi+repack-off=/b"]);
+        assert_eq!(both, Ok(vec![None, path("/a"), path("/a"), path("/b")]), "a label goes before an id");
+    }
+
+    #[test]
+    fn programs_for_no_row_are_refused() {
+        let refused = |text: &str| check(&[text]).expect_err("refused");
+        assert!(refused("ollama=/a").starts_with("--program ollama=/a: no such row; there are: engine, cpp"));
+        assert_eq!(refused("engine=/a"), "--program engine=/a: engine needs no program");
+        for text in ["cpp", "cpp=", "=/a"] {
+            assert!(refused(text).starts_with("write it as ROW=PATH"), "{text}");
+        }
+    }
+}
