@@ -128,6 +128,29 @@ pub struct ProgramRecord {
     pub sha256: String,
     /// Build flags, as far as known.
     pub build: String,
+    /// The shared libraries that are part of it, by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub libraries: Vec<LibraryRecord>,
+    /// What this build does otherwise than asked, or has no flag for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
+}
+
+impl ProgramRecord {
+    /// Whether both are the same files. Libraries count where both were recorded: older bundles have none.
+    pub fn is_same_as(&self, other: &ProgramRecord) -> bool {
+        let are_told = !self.libraries.is_empty() && !other.libraries.is_empty();
+        self.sha256 == other.sha256 && (!are_told || self.libraries == other.libraries)
+    }
+}
+
+/// A shared library that is part of a program.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct LibraryRecord {
+    /// File name, links resolved: `libggml-cpu.so.0.26.0`.
+    pub name: String,
+    /// Of the file.
+    pub sha256: String,
 }
 
 /// Why a framework cannot be measured here.

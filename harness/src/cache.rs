@@ -4,6 +4,7 @@
 //! <root>/models/…                            model files
 //! <root>/frameworks/<id>/<version>/…         what `harness setup` installed, with a marker once it is whole
 //! <root>/build/…                             build directories that a later setup goes on from
+//! <root>/prepared/<id>/…                     what a framework has made of a model file once
 //! <root>/logs/…                              full logs of setups
 //! ```
 
@@ -46,19 +47,39 @@ impl Cache {
         self.root.join("models")
     }
 
+    /// The installed frameworks, a directory for each.
+    pub fn frameworks_dir(&self) -> PathBuf {
+        self.root.join("frameworks")
+    }
+
     /// An installed framework.
     pub fn framework_dir(&self, id: &str, version: &str) -> PathBuf {
-        self.root.join("frameworks").join(id).join(version)
+        self.frameworks_dir().join(id).join(version)
     }
 
     /// What a framework itself keeps from launch to launch.
     pub fn store_dir(&self, id: &str) -> PathBuf {
-        self.root.join("stores").join(id)
+        self.stores_dir().join(id)
     }
 
-    /// A build directory, kept between builds.
+    /// These, a directory for each framework.
+    pub fn stores_dir(&self) -> PathBuf {
+        self.root.join("stores")
+    }
+
+    /// Build directories, kept between builds.
+    pub fn builds_dir(&self) -> PathBuf {
+        self.root.join("build")
+    }
+
+    /// One of them.
     pub fn build_dir(&self, name: &str) -> PathBuf {
-        self.root.join("build").join(name)
+        self.builds_dir().join(name)
+    }
+
+    /// What frameworks have made of model files, a directory for each framework.
+    pub fn prepared_dir(&self) -> PathBuf {
+        self.root.join("prepared")
     }
 
     /// Logs of setups.

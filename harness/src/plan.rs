@@ -146,10 +146,18 @@ mod tests {
 
     fn scenario(n_frameworks: usize, n_workloads: usize, threads: &[u32], blocks: u32) -> Scenario {
         let framework = |i: usize| match i {
-            0 => {
-                FrameworkSpec { id: "llama.cpp".into(), label: "llama.cpp".into(), options: BTreeMap::new() }
-            }
-            i => FrameworkSpec { id: "fake".into(), label: format!("f{i}"), options: BTreeMap::new() },
+            0 => FrameworkSpec {
+                id: "llama.cpp".into(),
+                label: "llama.cpp".into(),
+                options: BTreeMap::new(),
+                variant: None,
+            },
+            i => FrameworkSpec {
+                id: "fake".into(),
+                label: format!("f{i}"),
+                options: BTreeMap::new(),
+                variant: None,
+            },
         };
         let workload =
             |i| Workload { name: format!("w{i}"), prompt_tokens: 8, generate_tokens: 8, context: 16 };

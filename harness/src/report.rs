@@ -5,6 +5,7 @@ mod method;
 mod tables;
 mod text;
 mod trust;
+mod variants;
 mod verification;
 mod view;
 

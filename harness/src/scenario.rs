@@ -4,6 +4,7 @@ mod convert;
 mod explain;
 mod locate;
 mod parse;
+mod rows;
 #[cfg(test)]
 mod tests;
 mod wire;
@@ -173,6 +174,25 @@ pub struct FrameworkSpec {
     pub label: String,
     /// Settings of this row (`flash_attention: on`, `script: path` for fake, …), as the framework defines them.
     pub options: std::collections::BTreeMap<String, String>,
+    /// Set where the row is one of several that one entry of the scenario stands for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub variant: Option<Variant>,
+}
+
+impl FrameworkSpec {
+    /// Whether a person means this row by `name`: its label, its framework's id, or the label of the entry whose variant it is.
+    pub fn is_meant_by(&self, name: &str) -> bool {
+        name == self.label || name == self.id || self.variant.as_ref().is_some_and(|v| v.of == name)
+    }
+}
+
+/// Which variant of an entry a row is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Variant {
+    /// Label of the entry.
+    pub of: String,
+    /// The settings in which its variants differ, in the order written.
+    pub settings: Vec<(String, String)>,
 }
 
 /// What each launch does.

@@ -1,12 +1,14 @@
 //! Finding the frameworks' programs, and providing those that are missing.
 //!
-//! A program is looked for where its environment variable points, then in the cache if `harness setup` installed it
+//! A program is the one that the command line names, or is looked for where its environment variable points, then in the cache if `harness setup` installed it
 //! there, then on PATH. [`locate`] only looks; [`ensure`] installs what can be installed. An installation counts
 //! only once it is whole: a marker is written last, so that an interrupted setup is started anew.
 
 mod candle;
+mod libraries;
 mod llama_cpp;
 mod marker;
+mod remove;
 mod search;
 mod step;
 mod version;
@@ -20,26 +22,55 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use step::Steps;
 
-pub use version::{AskError, ask_version};
+pub use libraries::libraries_of;
+pub use remove::{Piece, pieces, remove, removed_by_hand};
+pub use version::{AskError, ask_help, ask_version};
 
 /// What `setup` can install: one file and one line here for each.
 const PROVIDERS: [&Provider; 2] = [&llama_cpp::PROVIDER, &candle::PROVIDER];
 
 /// What a person has to do for the others.
-const BY_HAND: [(&str, &str); 6] = [
-    (
-        "ollama",
-        "install Ollama (https://ollama.com), so that `ollama` is on PATH, or name a running one: options {url}",
+const BY_HAND: [ByHand; 7] = [
+    ByHand {
+        id: "ollama",
+        linux: "install Ollama (https://ollama.com/download/linux), so that `ollama` is on PATH, or name a running one: options {url}",
+        macos: "install Ollama (https://ollama.com/download/mac, or `brew install ollama`), so that `ollama` is on PATH, or name a running one: options {url}",
+    },
+    ByHand {
+        id: "lm-studio",
+        linux: "install LM Studio or, without a screen, its `llmster` (https://lmstudio.ai), then run \
+                `~/.lmstudio/bin/lms bootstrap`, so that `lms` is on PATH, or name a running one: options {url}",
+        macos: "install LM Studio (https://lmstudio.ai), start it once and run `~/.lmstudio/bin/lms bootstrap`, so that \
+                `lms` is on PATH, or name a running one: options {url}",
+    },
+    ByHand::anywhere("onnxruntime", "nothing can be done yet: its runner is not written"),
+    ByHand::anywhere("transformers", "nothing can be done yet: its runner is not written"),
+    ByHand::anywhere("mistral.rs", "nothing can be done yet: its server is not driven"),
+    ByHand::anywhere("openvino-genai", "nothing can be done yet: its runner is not written"),
+    ByHand::anywhere(
+        "ik_llama.cpp",
+        "build it (https://github.com/ikawrakow/ik_llama.cpp: `cmake -B build -DGGML_NATIVE=ON`, `cmake --build build \
+         --target llama-server`) and name its llama-server by `--program ik_llama.cpp=PATH` or HARNESS_IK_LLAMA_SERVER",
     ),
-    (
-        "lm-studio",
-        "install LM Studio (https://lmstudio.ai) and its command line, so that `lms` is on PATH, or name a running one: options {url}",
-    ),
-    ("onnxruntime", "nothing can be done yet: its runner is not written"),
-    ("transformers", "nothing can be done yet: its runner is not written"),
-    ("mistral.rs", "nothing can be done yet: its server is not driven"),
-    ("openvino-genai", "nothing can be done yet: its runner is not written"),
 ];
+
+/// A framework that a person installs, by system.
+struct ByHand {
+    id: &'static str,
+    linux: &'static str,
+    macos: &'static str,
+}
+
+impl ByHand {
+    const fn anywhere(id: &'static str, text: &'static str) -> Self {
+        Self { id, linux: text, macos: text }
+    }
+
+    fn text(id: &str, os: &str) -> Option<&'static str> {
+        let found = BY_HAND.iter().find(|by_hand| by_hand.id == id)?;
+        Some(if os == "macos" { found.macos } else { found.linux })
+    }
+}
 
 /// How the harness installs a framework.
 #[derive(Debug)]
@@ -92,6 +123,8 @@ impl Located {
 /// Where a program was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum How {
+    /// The command line names it.
+    Given,
     /// The environment variable of this name points at it.
     Variable(String),
     /// In the cache, installed by `harness setup`.
@@ -107,6 +140,7 @@ pub enum How {
 impl std::fmt::Display for How {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
+            How::Given => f.write_str("by --program"),
             How::Variable(name) => write!(f, "by {name}"),
             How::Cache => f.write_str("installed by `harness setup`"),
             How::SearchPath => f.write_str("on PATH"),
@@ -131,6 +165,15 @@ pub fn can_install(id: &str) -> bool {
     Provider::of(id).is_some()
 }
 
+/// Which of the programs that a setup needs are not on PATH, each as `a or b`.
+pub fn missing_tools(needs: &[String]) -> Vec<&str> {
+    let is_missing = |need: &&String| {
+        let names: Vec<&str> = need.split(" or ").collect();
+        search::find_any(&names).is_none()
+    };
+    needs.iter().filter(is_missing).map(String::as_str).collect()
+}
+
 /// The frameworks that `harness setup` installs when none are named.
 pub fn installable_ids() -> impl Iterator<Item = &'static str> {
     PROVIDERS.into_iter().map(|p| p.ids[0])
@@ -139,6 +182,16 @@ pub fn installable_ids() -> impl Iterator<Item = &'static str> {
 /// Looks for a framework's program.
 pub fn locate(wanted: &Entry, cache: &Cache) -> Result<Located, NotFound> {
     locate_in(wanted, cache, |name| std::env::var_os(name))
+}
+
+/// The program that the command line names.
+pub fn given(path: &Path) -> Result<Located, NotFound> {
+    let program = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    if search::is_program(&program) {
+        return Ok(plain(program, How::Given));
+    }
+    let reason = format!("--program names {}, which is not a program", program.display());
+    Err(NotFound { reason, remedy: "correct or leave out the option".to_owned() })
 }
 
 /// The version of a program that was found: as its installation tells, else as the program itself does. It is asked in
@@ -228,7 +281,7 @@ fn locate_in(
     let on_path = wanted.programs.iter().find_map(|name| search::find_on_path(name, path.as_deref()));
     match on_path {
         Some(program) => Ok(plain(program, How::SearchPath)),
-        None => Err(NotFound { reason, remedy: remedy(wanted) }),
+        None => Err(NotFound { reason, remedy: remedy_of(wanted) }),
     }
 }
 
@@ -294,12 +347,12 @@ fn notes(provider: &Provider, marker: &Marker) -> Vec<String> {
     [older, foreign].into_iter().flatten().map(str::to_owned).collect()
 }
 
-fn remedy(wanted: &Entry) -> String {
+fn remedy_of(wanted: &Entry) -> String {
     if can_install(&wanted.id) {
         return format!("run `harness setup {}`", wanted.id);
     }
-    if let Some((_, text)) = BY_HAND.iter().find(|(id, _)| *id == wanted.id.as_str()) {
-        return (*text).to_owned();
+    if let Some(text) = ByHand::text(&wanted.id, std::env::consts::OS) {
+        return text.to_owned();
     }
     if let Some(path) = paths(wanted).next() {
         return format!("put it there, and make it executable: chmod +x {}", path.display());

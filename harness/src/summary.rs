@@ -11,6 +11,7 @@ mod flat;
 mod gates;
 mod roofline;
 mod trends;
+mod variants;
 mod verification;
 
 pub use adaptive::blocks_due;
@@ -21,12 +22,13 @@ pub use flat::to_csv;
 pub use gates::GateTally;
 pub use roofline::Roofline;
 pub use trends::{Drift, HarnessShare};
+pub use variants::Choice;
 pub use verification::Verification;
 
 use crate::bundle::{FrameworkRecord, Manifest};
 use crate::protocol::WeightsClass;
 use crate::sample::{FailureKind, LaunchRecord, Metric, Role};
-use crate::scenario::{SIMULATED_ID, Workload};
+use crate::scenario::{FrameworkSpec, SIMULATED_ID, Variant, Workload};
 use crate::stats::{Estimate, Outlier, Ratio};
 use crate::verdict::Judgement;
 use crate::withdrawal::Kind;
@@ -103,6 +105,8 @@ pub struct Row {
     pub is_simulated: bool,
     /// Why it could not be launched at all.
     pub unavailable: Option<String>,
+    /// Set where it is one of the variants of an entry.
+    pub variant: Option<Variant>,
 }
 
 /// A clock in GHz and where it was read.
@@ -136,6 +140,8 @@ pub struct WorkloadSummary {
     pub standings: Vec<Standing>,
     /// For each thread count with a ranked peak of the subject: who needs less memory.
     pub leanest: Vec<Leanness>,
+    /// For each thread count and entry with variants: the one that stands in the main tables.
+    pub choices: Vec<Choice>,
 }
 
 /// Which row decodes fastest at a thread count, and whether that can be told.
@@ -273,8 +279,7 @@ pub struct Failure {
 /// Summarizes a run.
 pub fn summarize(manifest: &Manifest, records: &[LaunchRecord]) -> Summary {
     let scenario = &manifest.scenario;
-    let rows: Vec<Row> =
-        scenario.frameworks.iter().map(|spec| row(manifest, &spec.label, &spec.id)).collect();
+    let rows: Vec<Row> = scenario.frameworks.iter().map(|spec| row(manifest, spec)).collect();
     let clock = clock(manifest);
     let workloads = scenario
         .workloads
@@ -303,6 +308,9 @@ pub fn summarize(manifest: &Manifest, records: &[LaunchRecord]) -> Summary {
     summary.drifts = trends::drifts(&summary);
     summary.harness_shares = trends::harness_shares(&summary, records);
     summary.leave_out_disturbed();
+    for workload in &mut summary.workloads {
+        workload.choices = variants::choose(&summary.rows, workload);
+    }
     summary.control = control::control(&summary, records, manifest.seed);
     summary.noise = control::noise(&summary.control);
     compare::compare(&mut summary, manifest.seed);
@@ -310,32 +318,43 @@ pub fn summarize(manifest: &Manifest, records: &[LaunchRecord]) -> Summary {
     summary
 }
 
-fn row(manifest: &Manifest, label: &str, id: &str) -> Row {
-    let found: Option<&FrameworkRecord> = manifest.frameworks.iter().find(|f| f.label == label);
+fn row(manifest: &Manifest, spec: &FrameworkSpec) -> Row {
+    let FrameworkSpec { id, label, variant, .. } = spec;
+    let found: Option<&FrameworkRecord> = manifest.frameworks.iter().find(|f| f.label == *label);
     let said = |f: fn(&FrameworkRecord) -> &String| found.map(f).cloned().unwrap_or_default();
     let is_simulated = id == SIMULATED_ID;
     // Two rows of one framework share its display name; the label tells them apart.
-    let shared = manifest.scenario.frameworks.iter().filter(|f| f.id == id).count() > 1;
+    let shared = manifest.scenario.frameworks.iter().filter(|f| f.id == *id).count() > 1;
     let name = match said(|f| &f.display_name) {
-        name if name.is_empty() => label.to_owned(),
-        name if shared && name != label => format!("{name}, {label}"),
+        name if name.is_empty() => label.clone(),
+        name if variant.is_some() => variant_name(&name, id, variant.as_ref()),
+        name if shared && name != *label => format!("{name}, {label}"),
         name => name,
     };
     Row {
-        label: label.to_owned(),
-        id: id.to_owned(),
+        label: label.clone(),
+        id: id.clone(),
         name: if is_simulated && !name.contains("simulated") { format!("{name} (simulated)") } else { name },
         language: said(|f| &f.language),
         implementation: said(|f| &f.implementation),
         notes: said(|f| &f.notes),
-        is_subject: label == manifest.scenario.subject,
-        is_baseline: label == manifest.scenario.baseline,
+        is_subject: *label == manifest.scenario.subject,
+        is_baseline: *label == manifest.scenario.baseline,
         is_simulated,
         unavailable: match found {
             Some(f) => f.unavailable.as_ref().map(|u| u.reason.clone()),
             None => Some("the run has no record of it".to_owned()),
         },
+        variant: variant.clone(),
     }
+}
+
+/// `llama.cpp (CPU) [repack on, load_mode none]`; with the label of the entry where it has one of its own.
+fn variant_name(name: &str, id: &str, variant: Option<&Variant>) -> String {
+    let Some(Variant { of, settings }) = variant else { return name.to_owned() };
+    let entry = if of == id { name.to_owned() } else { format!("{name}, {of}") };
+    let settings: Vec<String> = settings.iter().map(|(option, value)| format!("{option} {value}")).collect();
+    format!("{entry} [{}]", settings.join(", "))
 }
 
 fn clock(manifest: &Manifest) -> Option<Clock> {
@@ -379,6 +398,16 @@ impl WorkloadSummary {
     /// The cells at one thread count, in row order.
     pub fn at(&self, threads: u32) -> impl Iterator<Item = &CellSummary> {
         self.cells.iter().filter(move |c| c.threads == threads)
+    }
+
+    /// Of those cells the ones that stand in the main tables: all but variants that another one stands for. The baseline's
+    /// and the subject's always do.
+    pub fn shown_at(&self, rows: &[Row], threads: u32) -> impl Iterator<Item = &CellSummary> {
+        let is_named = |row: usize| rows[row].is_baseline || rows[row].is_subject;
+        let choices = self.choices.iter().filter(|c| c.threads == threads);
+        let outdone = choices.flat_map(|c| c.variants.iter().filter(|&&row| row != c.row).copied());
+        let hidden: BTreeSet<usize> = outdone.filter(|&row| !is_named(row)).collect();
+        self.at(threads).filter(move |c| !hidden.contains(&c.row))
     }
 
     /// Who leads at a thread count.

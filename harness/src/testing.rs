@@ -10,7 +10,7 @@ use crate::protocol::WeightsClass;
 use crate::redact::Redactor;
 use crate::sample::*;
 use crate::scenario::{
-    CROSS_CHECK_LABEL, FrameworkSpec, ModelSource, ModelSpec, PlatformSpec, Scenario, Workload,
+    CROSS_CHECK_LABEL, FrameworkSpec, ModelSource, ModelSpec, PlatformSpec, Scenario, Variant, Workload,
 };
 use std::path::{Path, PathBuf};
 
@@ -85,6 +85,18 @@ pub(crate) fn crowded() -> (Manifest, Vec<LaunchRecord>) {
         let parallel_share = [0.9, 0.88, 0.7, 0.68, 0.9, 0.3, 0.91, 0.87][row];
         let speed = Speed { decode_tok_s, parallel_share, anon_mb: 40 + 60 * row as u64 };
         records.push(measured(planned, speed, &manifest.scenario.workloads[0]));
+    }
+    (manifest, records)
+}
+
+/// As [`crowded`], with three of its rows (`candle` 55, `onnx` 48 and `mistral.rs` 71 tok/s on a thread) as variants of one
+/// entry.
+pub(crate) fn with_variants() -> (Manifest, Vec<LaunchRecord>) {
+    let (mut manifest, records) = crowded();
+    for (row, value) in [(2, "a"), (3, "b"), (4, "c")] {
+        let settings = vec![("mode".to_owned(), value.to_owned())];
+        manifest.scenario.frameworks[row].variant = Some(Variant { of: "multi".to_owned(), settings });
+        manifest.frameworks[row].display_name = "Multi".to_owned();
     }
     (manifest, records)
 }
@@ -269,6 +281,7 @@ fn scenario(labels: &[&str], blocks: u32) -> Scenario {
                 id: (*l).to_owned(),
                 label: (*l).to_owned(),
                 options: Default::default(),
+                variant: None,
             })
             .collect(),
         baseline: labels[0].to_owned(),
@@ -366,6 +379,8 @@ fn framework(label: &str) -> FrameworkRecord {
             version: "1.2.3".to_owned(),
             sha256: "cd34".repeat(16),
             build: "avx2".to_owned(),
+            libraries: Vec::new(),
+            notes: Vec::new(),
         }),
         unavailable: is_missing.then(|| Unavailable {
             kind: FailureKind::Missing,

@@ -366,3 +366,21 @@ fn the_committed_bundles_read() {
         assert!(!bundle.records.is_empty());
     }
 }
+
+#[test]
+fn a_program_is_the_same_if_its_libraries_are_as_far_as_they_are_told() {
+    let library = |sha256: &str| LibraryRecord { name: "libggml.so".to_owned(), sha256: sha256.to_owned() };
+    let program = |sha256: &str, libraries: Vec<LibraryRecord>| ProgramRecord {
+        path: "p".to_owned(),
+        version: "1".to_owned(),
+        sha256: sha256.to_owned(),
+        build: String::new(),
+        libraries,
+        notes: Vec::new(),
+    };
+    let now = program("a", vec![library("1")]);
+    assert!(now.is_same_as(&program("a", vec![library("1")])));
+    assert!(!now.is_same_as(&program("a", vec![library("2")])));
+    assert!(!now.is_same_as(&program("b", vec![library("1")])));
+    assert!(now.is_same_as(&program("a", vec![])), "an older bundle");
+}

@@ -206,6 +206,7 @@ fn redact_manifest(manifest: &mut Manifest, redactor: &Redactor) {
         if let Some(program) = &mut framework.program {
             redact(&mut program.path);
             redact(&mut program.build);
+            program.notes.iter_mut().for_each(redact);
         }
         if let Some(unavailable) = &mut framework.unavailable {
             redact(&mut unavailable.reason);

@@ -43,7 +43,8 @@ impl Bars<'_> {
         let max =
             estimates.iter().map(|e| e.interval.map_or(e.value, |i| i.hi.max(e.value))).fold(0.0, f64::max);
         let n_groups = shown.len() as i32;
-        let plot_height = n_groups * (GROUP_TITLE + GROUP_GAP + summary.rows.len() as i32 * PITCH);
+        let n_bars = shown.iter().flat_map(|&t| workload.shown_at(&summary.rows, t)).count() as i32;
+        let plot_height = n_groups * (GROUP_TITLE + GROUP_GAP) + n_bars * PITCH;
         let height = HEADING_HEIGHT + plot_height + AXIS_HEIGHT;
         let left = label_width(summary);
         let axis = Axis::from_zero(max, left, WIDTH - VALUE_WIDTH - 20, 5);
@@ -57,7 +58,7 @@ impl Bars<'_> {
             for &threads in &shown {
                 canvas.text((20, y + 10), &threads_words(threads), STRONG, Anchor::Left);
                 y += GROUP_TITLE;
-                for cell in workload.at(threads) {
+                for cell in workload.shown_at(&summary.rows, threads) {
                     self.bar(canvas, summary, cell, &axis, y + PITCH / 2);
                     y += PITCH;
                 }
@@ -95,7 +96,7 @@ impl Bars<'_> {
             .into_iter()
             .map(|threads| {
                 let values: Vec<String> = workload
-                    .at(threads)
+                    .shown_at(&summary.rows, threads)
                     .filter_map(|c| Some((c, self.estimate(c)?)))
                     .map(|(c, e)| format!("{} {}", summary.rows[c.row].name, (self.show)(e.value)))
                     .collect();

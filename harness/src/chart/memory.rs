@@ -19,7 +19,7 @@ const VALUE_WIDTH: i32 = 80;
 
 fn draw(summary: &Summary, workload: &WorkloadSummary) -> Option<Drawing> {
     let threads = *workload.threads.first()?;
-    let cells: Vec<&CellSummary> = workload.at(threads).collect();
+    let cells: Vec<&CellSummary> = workload.shown_at(&summary.rows, threads).collect();
     let drawn = cells.iter().filter(|c| !c.gate_failed());
     let sizes =
         drawn.filter_map(|c| peak(c).into_iter().chain(parts(c).map(|(f, a)| f + a)).reduce(f64::max));

@@ -44,6 +44,9 @@ pub struct Args {
     /// Install what is missing first
     #[arg(long)]
     setup: bool,
+    /// The program of a row, by label or framework id: goes before the cache, PATH and environment variables
+    #[arg(long = "program", value_name = "ROW=PATH")]
+    programs: Vec<frameworks::GivenProgram>,
     /// Instead of the scenario's number of blocks
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
     blocks: Option<u32>,
@@ -130,5 +133,7 @@ fn exit_code(bundle: &Bundle) -> ExitCode {
 
 fn resume_command(args: &Args, dir: &Path) -> String {
     let more = args.more.file().map(|file| format!(" --frameworks {}", file.display())).unwrap_or_default();
-    format!("harness run {}{more} --resume {}", args.scenario.display(), dir.display())
+    let programs: String =
+        args.programs.iter().map(|given| format!(" --program {}", given.argument())).collect();
+    format!("harness run {}{more} --resume {}{programs}", args.scenario.display(), dir.display())
 }

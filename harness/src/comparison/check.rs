@@ -108,18 +108,16 @@ fn spec<'a>(manifest: &'a Manifest, label: &str) -> (Option<&'a FrameworkSpec>, 
 }
 
 /// The label of the baseline, if both sessions have the same one: by name, settings, version and program file.
-pub(super) fn common_baseline<'a>(a: &Manifest, b: &'a Manifest) -> Result<&'a str, String> {
+pub(super) fn common_baseline<'a>(a: &'a Manifest, b: &'a Manifest) -> Result<&'a str, String> {
     let label = b.scenario.baseline.as_str();
     let cannot = "drift of the machine cannot be told from a change";
     if a.scenario.baseline != label {
         return Err(format!("the baseline is {} in A and {label} in B: {cannot}", a.scenario.baseline));
     }
     let ((spec_a, record_a), (spec_b, record_b)) = (spec(a, label), spec(b, label));
-    let program = |record: Option<&'_ FrameworkRecord>| {
-        record.and_then(|r| r.program.as_ref()).map(|p| (p.sha256.clone(), p.version.clone()))
-    };
+    let program = |record: Option<&'a FrameworkRecord>| record.and_then(|r| r.program.as_ref());
     match (program(record_a), program(record_b)) {
-        (Some(in_a), Some(in_b)) if in_a != in_b => {
+        (Some(in_a), Some(in_b)) if !in_a.is_same_as(in_b) || in_a.version != in_b.version => {
             Err(format!("the baseline {label} is another program in B: {cannot}"))
         }
         (Some(_), Some(_)) if spec_a != spec_b => {

@@ -1,6 +1,6 @@
 //! `llama-bench`, llama.cpp's own benchmark, beside `llama-server` as a cross-check: shown, never ranked.
 
-use super::llama_cpp::common_flags;
+use super::llama_cpp::cache_and_batch;
 use super::{BatchAnswer, Conversation, Failure, LaunchRequest, LaunchSpec, path_arg, sibling};
 use crate::protocol::quote;
 use crate::sample::{FailureKind, Reported};
@@ -12,13 +12,19 @@ pub(super) fn describe(request: &LaunchRequest) -> Result<LaunchSpec, Failure> {
     let mut argv = vec![path_arg(&program)?, "-m".into(), path_arg(request.model.path)?];
     let workload = request.workload;
     let repetitions = request.prompts.len() - usize::from(request.cold_generate > 0);
-    let repack = if request.options["repack"] == "off" { 0 } else { 1 };
+    let option = |name: &str| request.options[name].as_str();
+    let device =
+        if option("device") == "default" { String::new() } else { format!("-dev {}", option("device")) };
     let flags = format!(
-        "-p {prompt} -n {} -d 0,{prompt} -t {} -r {} {} --repack {repack} -o jsonl",
+        "-p {prompt} -n {} -d 0,{prompt} -t {} -r {} {} -ngl {} {device} -fa {} -lm {} --repack {} -o jsonl",
         workload.generate_tokens,
         request.threads,
         repetitions.max(1),
-        common_flags(request),
+        cache_and_batch(request),
+        option("gpu_layers"),
+        option("flash_attention"),
+        option("load_mode"),
+        u8::from(option("repack") != "off"),
         prompt = workload.prompt_tokens,
     );
     argv.extend(flags.split_whitespace().map(str::to_string));
@@ -92,8 +98,8 @@ mod tests {
             let spec = describe(&request).expect("describable");
             assert_eq!(
                 spec.argv.join(" "),
-                "/opt/bin/llama-bench -m /models/m.gguf -p 3 -n 4 -d 0,3 -t 2 -r 1 -ngl 0 -dev none -fa auto \
-                 -ctk f16 -ctv f16 -b 2048 -ub 512 -lm auto --repack 1 -o jsonl"
+                "/opt/bin/llama-bench -m /models/m.gguf -p 3 -n 4 -d 0,3 -t 2 -r 1 -ctk f16 -ctv f16 \
+                 -b 2048 -ub 512 -ngl 0 -dev none -fa auto -lm auto --repack 1 -o jsonl"
             );
         });
     }

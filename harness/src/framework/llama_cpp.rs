@@ -8,6 +8,7 @@
 //! Runners take the largest logit. Temperature 0 alone would leave the server with its whole chain of samplers for
 //! each token, so it is asked for top-k with k = 1 and nothing else. Its warm-up run at load is off: runners have none.
 
+use super::llama_flags::resolve;
 use super::server::{
     Answer, Asked, CompletionServer, Endpoint, Prompt, ServerTalk, StampedEvent, Told, Wanted, refusal,
 };
@@ -29,20 +30,23 @@ pub struct LlamaServer;
 
 /// Describes a `llama-server` for one launch.
 pub(super) fn describe(request: &LaunchRequest) -> Result<LaunchSpec, Failure> {
+    describe_with(request, Arc::new(LlamaServer))
+}
+
+/// Describes a `llama-server` that speaks the dialect `api`.
+pub(super) fn describe_with(
+    request: &LaunchRequest,
+    api: Arc<dyn CompletionServer>,
+) -> Result<LaunchSpec, Failure> {
     let program = path_arg(request.needed_program()?)?;
     let mut argv = vec![program, "-m".into(), path_arg(request.model.path)?];
     let mut add = |text: &str| argv.extend(text.split_whitespace().map(str::to_string));
     add(&format!("-c {} -np {SLOTS}", request.workload.context));
     add(&format!("-t {0} -tb {0}", request.threads));
-    add(&common_flags(request));
-    add(
-        "-fit off -cram 0 --no-cache-prompt -ctxcp 0 --no-warmup --no-context-shift --offline --no-ui --metrics",
-    );
-    if request.options["repack"] == "off" {
-        add("--no-repack");
-    }
-    add(&format!("--host 127.0.0.1 --port {}", request.port));
-    let conversation = Conversation::Server(Box::new(talk(request)?));
+    add(&cache_and_batch(request));
+    argv.extend(resolve(&request.options, request.flags)?.args);
+    argv.extend(format!("--host 127.0.0.1 --port {}", request.port).split(' ').map(str::to_string));
+    let conversation = Conversation::Server(Box::new(ServerTalk { api, ..talk(request)? }));
     Ok(LaunchSpec { argv, env: Default::default(), cpus: None, conversation })
 }
 
@@ -72,22 +76,11 @@ pub(super) fn talk(request: &LaunchRequest) -> Result<ServerTalk, Failure> {
     })
 }
 
-/// The flags that `llama-server` and `llama-bench` share.
-pub(super) fn common_flags(request: &LaunchRequest) -> String {
-    let option = |name: &str| request.options[name].as_str();
-    let mut flags = format!("-ngl {} ", option("gpu_layers"));
-    if option("device") != "default" {
-        flags += &format!("-dev {} ", option("device"));
-    }
+/// Type of the KV cache and size of the batch, which every build of both programs is told alike.
+pub(super) fn cache_and_batch(request: &LaunchRequest) -> String {
     let micro_batch = MICRO_BATCH.min(request.batch);
-    flags += &format!(
-        "-fa {} -ctk {kv} -ctv {kv} -b {} -ub {micro_batch} -lm {}",
-        option("flash_attention"),
-        request.batch,
-        option("load_mode"),
-        kv = request.kv_type,
-    );
-    flags
+    let kv = request.kv_type;
+    format!("-ctk {kv} -ctv {kv} -b {} -ub {micro_batch}", request.batch)
 }
 
 impl LlamaServer {
@@ -271,19 +264,8 @@ impl End {
 
     fn answer(&self, rep: u32, tokens: Tokens) -> Answer {
         let t = &self.timings;
-        let rate = |n: u32, ms: f64| (n > 0 && ms > 0.0).then(|| f64::from(n) * 1e3 / ms);
-        let reported = |name: &str, value: Option<f64>| {
-            value.map(|value| Reported { name: name.into(), values: vec![value] })
-        };
         Answer {
-            reported: [
-                reported("prefill_tok_s", rate(t.prompt_n, t.prompt_ms)),
-                // n − 1 steps, whatever the build's own `predicted_per_second` divides by.
-                reported("decode_tok_s", rate(t.predicted_n.saturating_sub(1), t.predicted_ms)),
-            ]
-            .into_iter()
-            .flatten()
-            .collect(),
+            reported: rates(t.prompt_n, t.prompt_ms, t.predicted_n, t.predicted_ms),
             request: RequestSample {
                 rep,
                 n_prompt: t.prompt_n.saturating_add(t.cache_n),
@@ -296,7 +278,18 @@ impl End {
     }
 }
 
-fn ms_to_ns(ms: f64) -> u64 {
+/// Prefill and decode by the server's own clock: n − 1 steps, whatever the build's own `predicted_per_second` divides by.
+pub(super) fn rates(prompt_n: u32, prompt_ms: f64, predicted_n: u32, predicted_ms: f64) -> Vec<Reported> {
+    let rate = |n: u32, ms: f64| (n > 0 && ms > 0.0).then(|| f64::from(n) * 1e3 / ms);
+    let figures = [
+        ("prefill_tok_s", rate(prompt_n, prompt_ms)),
+        ("decode_tok_s", rate(predicted_n.saturating_sub(1), predicted_ms)),
+    ];
+    let told = figures.into_iter().filter_map(|(name, value)| Some((name, value?)));
+    told.map(|(name, value)| Reported { name: name.into(), values: vec![value] }).collect()
+}
+
+pub(super) fn ms_to_ns(ms: f64) -> u64 {
     (ms * 1e6).round() as u64
 }
 

@@ -31,9 +31,9 @@ fn the_command_line_pins_every_default_that_matters() {
         let spec = describe(&request).expect("describable");
         assert_eq!(
             spec.argv.join(" "),
-            "/opt/bin/llama-server -m /models/m.gguf -c 32 -np 1 -t 2 -tb 2 -ngl 0 -dev none -fa auto \
-             -ctk f16 -ctv f16 -b 2048 -ub 512 -lm auto -fit off -cram 0 --no-cache-prompt -ctxcp 0 --no-warmup --no-context-shift \
-             --offline --no-ui --metrics --host 127.0.0.1 --port 4000"
+            "/opt/bin/llama-server -m /models/m.gguf -c 32 -np 1 -t 2 -tb 2 -ctk f16 -ctv f16 \
+             -b 2048 -ub 512 -ngl 0 -dev none -fa auto -lm auto -fit off -cram 0 --no-cache-prompt -ctxcp 0 --no-warmup \
+             --no-context-shift --offline --no-ui --host 127.0.0.1 --port 4000"
         );
         let Conversation::Server(talk) = spec.conversation else { panic!("a server") };
         let sent: Vec<_> = talk.requests.iter().map(|(prompt, n)| (&prompt.ids[..], *n)).collect();

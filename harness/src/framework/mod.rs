@@ -7,6 +7,8 @@ pub mod engine_http;
 pub mod gates;
 pub mod llama_bench;
 pub mod llama_cpp;
+pub mod llama_flags;
+pub mod llama_fork;
 pub mod lm_studio;
 pub mod ollama;
 pub mod openai;
@@ -23,6 +25,7 @@ use crate::protocol::{Job, Verify, WeightsClass};
 use crate::sample::FailureKind;
 use crate::scenario::Workload;
 use engine::Tokenizer;
+use llama_flags::Flags;
 use registry::Entry;
 use server_url::{Secret, ServerUrl};
 use std::collections::BTreeMap;
@@ -36,6 +39,7 @@ pub use server::ServerTalk;
 const DRIVERS: &[Driver] = &[
     Driver { name: "runner", describe: runner::describe, takes_text: false },
     Driver { name: "llama-server", describe: llama_cpp::describe, takes_text: false },
+    Driver { name: "llama-server-fork", describe: llama_fork::describe, takes_text: false },
     Driver { name: "llama-bench", describe: llama_bench::describe, takes_text: false },
     Driver { name: "engine-http", describe: engine_http::describe, takes_text: false },
     Driver { name: "ollama", describe: ollama::describe, takes_text: true },
@@ -63,6 +67,8 @@ pub struct LaunchRequest<'a> {
     pub program: Option<&'a Path>,
     /// The version that was found for it, where it does not say so itself.
     pub program_version: Option<&'a str>,
+    /// The flags that the program understands; `None` where it was not asked or did not tell.
+    pub flags: Option<&'a Flags>,
     /// This program, `harness`.
     pub harness: &'a Path,
     /// The model file.
@@ -195,6 +201,21 @@ pub fn describe(request: &LaunchRequest) -> Result<LaunchSpec, Failure> {
     describe_as(&request.entry.driver, request)
 }
 
+/// What a row's program does otherwise than asked, because its build lacks the flag for it; empty for most.
+///
+/// # Errors
+/// If the row cannot be measured with this build.
+pub fn notes_on_build(
+    entry: &Entry,
+    options: &BTreeMap<String, String>,
+    flags: Option<&Flags>,
+) -> Result<Vec<String>, Failure> {
+    if entry.flags_command.is_empty() {
+        return Ok(Vec::new());
+    }
+    Ok(llama_flags::resolve(options, flags)?.notes)
+}
+
 /// Describes a launch of the framework's own benchmark, the cross-check.
 pub fn describe_cross_check(request: &LaunchRequest) -> Result<LaunchSpec, Failure> {
     match &request.entry.cross_check {
@@ -304,6 +325,7 @@ pub(crate) mod testing {
             options: registry.get(id).expect("known").options.clone(),
             program: Some(Path::new("/opt/bin/llama-server")),
             program_version: Some("b11434"),
+            flags: None,
             harness: Path::new("/opt/bin/harness"),
             model: ModelRef { path: Path::new("/models/m.gguf"), sha256: "abc" },
             launch_id: "b00-x-chat-t2",

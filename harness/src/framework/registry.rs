@@ -71,12 +71,45 @@ pub struct Entry {
     pub key_variable: Option<String>,
     /// Prints the version.
     pub version_command: Vec<String>,
+    /// Prints the flags that the program understands, where its driver has to know: builds and forks differ.
+    pub flags_command: Vec<String>,
+    /// How the shared libraries begin that are part of the program: `libggml`.
+    pub libraries: Vec<String>,
+    /// What `harness setup` does for it and takes.
+    pub setup: Option<SetupFacts>,
     /// `os-arch`, empty for all.
     pub platforms: Vec<String>,
     /// Options of a row, with their defaults.
     pub options: BTreeMap<String, String>,
     /// Those of them that are paths, relative to the scenario's directory.
     pub path_options: Vec<String>,
+}
+
+/// What a setup does, needs and takes: seen once on a machine of two cores, rounded up.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SetupFacts {
+    /// From where, and how.
+    pub how: String,
+    /// Programs that it needs on PATH, each with those that would do as well: `c++ or g++`.
+    #[serde(default)]
+    pub needs: Vec<String>,
+    /// What is downloaded, MB.
+    pub download_mb: u32,
+    /// What it takes on the disk, MB.
+    pub disk_mb: u32,
+    /// How long it takes, minutes.
+    pub minutes: u32,
+}
+
+impl std::fmt::Display for SetupFacts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { how, download_mb, disk_mb, minutes, .. } = self;
+        write!(
+            f,
+            "{how}; {download_mb} MB to download, {disk_mb} MB on the disk, about {minutes} min on two cores"
+        )
+    }
 }
 
 /// What is wrong with a frameworks.yaml.
@@ -255,6 +288,11 @@ struct WireEntry {
     #[serde(default)]
     version_command: Vec<String>,
     #[serde(default)]
+    flags_command: Vec<String>,
+    #[serde(default)]
+    libraries: Vec<String>,
+    setup: Option<SetupFacts>,
+    #[serde(default)]
     platforms: Vec<String>,
     #[serde(default)]
     options: BTreeMap<String, String>,
@@ -309,6 +347,9 @@ impl TryFrom<WireEntry> for Entry {
             program_variable: wire.program_variable,
             key_variable: wire.key_variable,
             version_command: wire.version_command,
+            flags_command: wire.flags_command,
+            libraries: wire.libraries,
+            setup: wire.setup,
             platforms: wire.platforms,
             options: wire.options,
             path_options: wire.path_options,
@@ -324,7 +365,16 @@ mod tests {
     fn the_embedded_file_lists_the_frameworks() {
         let registry = Registry::embedded().expect("valid");
         let ids = registry.ids();
-        for id in ["engine", "candle", "llama.cpp", "llama.cpp-metal", "ollama", "lm-studio", "fake"] {
+        for id in [
+            "engine",
+            "candle",
+            "llama.cpp",
+            "llama.cpp-metal",
+            "llama.cpp-cuda",
+            "ollama",
+            "lm-studio",
+            "fake",
+        ] {
             assert!(ids.contains(&id), "{id}");
         }
         for entry in registry.entries() {

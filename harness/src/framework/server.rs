@@ -161,6 +161,10 @@ pub trait CompletionServer: Debug + Send + Sync {
     }
     /// Takes completion requests by POST.
     fn completion_path(&self) -> &'static str;
+    /// Takes the requests of the verification by POST: those that are not streamed, and those for distributions.
+    fn verify_path(&self) -> &'static str {
+        self.completion_path()
+    }
     /// A request to complete `prompt` with `n_generate` greedy tokens; streamed, or in one answer.
     fn completion_body(&self, prompt: &Prompt, n_generate: u32, stream: bool) -> String;
     /// Why a streamed request stopped before its length though nothing is wrong, if it did: a dialect without a way to
@@ -181,6 +185,11 @@ pub trait CompletionServer: Debug + Send + Sync {
     /// `None` where the server does not tell them.
     fn parse_distribution(&self, _body: &str) -> Result<Option<Vec<(u32, f32)>>, Failure> {
         Ok(None)
+    }
+    /// Whether a request of the verification failed only because the server cannot tell what it computed: then that is
+    /// unavailable, and the launch counts.
+    fn leaves_untold(&self, _failure: &Failure) -> bool {
+        false
     }
     /// The error that the body of a refused request tells.
     fn parse_refusal(&self, status: u16, body: &str) -> Failure;

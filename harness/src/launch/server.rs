@@ -341,7 +341,7 @@ impl<'a> Conversation<'a> {
         let Some(verify) = &self.talk.verify else { return Ok(None) };
         let prompt = Prompt { ids: verify.prompt.clone(), text: self.talk.verify_text.clone() };
         let body = self.api.completion_body(&prompt, verify.n_tokens, false);
-        let text = self.ask(&body, "the verification's answer")?;
+        let Some(text) = self.ask(&body, "the verification's answer")? else { return Ok(None) };
         Ok(Some(self.api.parse_whole(&prompt, verify.n_tokens, &text)?))
     }
 
@@ -357,16 +357,23 @@ impl<'a> Conversation<'a> {
             let text = [&verify.prompt[..], &verify.forced[..position]].concat();
             let Some(body) = self.api.distribution_body(&text, verify.top_k) else { break };
             let answer = self.ask(&body, &due)?;
-            let Some(list) = self.api.parse_distribution(&answer)? else { break };
+            let list = answer.map(|answer| self.api.parse_distribution(&answer)).transpose()?.flatten();
+            let Some(list) = list else {
+                top.clear();
+                break;
+            };
             top.push(list);
         }
         Ok(Some(Forced::checked(verify.forced.clone(), top).map_err(Failure::garbage)?))
     }
 
     /// The answer, in one piece, to a completion request.
-    fn ask(&mut self, body: &str, due: &str) -> Result<String, Stop> {
-        let answer = self.client.post(self.api.completion_path(), body, self.limits.left()).and_then(reply);
-        self.succeeded(answer, due)
+    fn ask(&mut self, body: &str, due: &str) -> Result<Option<String>, Stop> {
+        let answer = self.client.post(self.api.verify_path(), body, self.limits.left()).and_then(reply);
+        match self.succeeded(answer, due) {
+            Err(Stop::Failed(failure)) if self.api.leaves_untold(&failure) => Ok(None),
+            answer => answer.map(Some),
+        }
     }
 
     /// What the server tells of itself. The version found at setup is kept where there is one, since a build from a

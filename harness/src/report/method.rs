@@ -2,7 +2,7 @@
 
 use super::tables::Cells;
 use super::text::{code, fence, md, shell};
-use crate::bundle::{FrameworkRecord, Manifest};
+use crate::bundle::{FrameworkRecord, LibraryRecord, Manifest};
 use crate::machine::Peak;
 use crate::sample::{LaunchRecord, Outcome, Role};
 use crate::stats::{EXACT_FLIPS_MAX, RESAMPLES};
@@ -37,6 +37,8 @@ pub(super) struct Method {
     n_control: usize,
     machine: Vec<Cells>,
     programs: Vec<Cells>,
+    /// Libraries and notes of programs that have some.
+    builds: Vec<Cells>,
     plan: String,
     plan_fence: String,
     scenario_text: String,
@@ -49,6 +51,9 @@ pub(super) struct Method {
 
 /// Id of the engine that is developed together with this harness.
 const OUR_ENGINE_ID: &str = "engine";
+
+/// Of a library's sha256; the manifest has all of them.
+const LIBRARY_DIGITS: usize = 16;
 
 pub(super) fn method(manifest: &Manifest, records: &[LaunchRecord], summary: &Summary) -> Method {
     let scenario = &manifest.scenario;
@@ -79,6 +84,7 @@ pub(super) fn method(manifest: &Manifest, records: &[LaunchRecord], summary: &Su
         n_control: records.iter().filter(|r| r.role == Role::Control).count(),
         machine: machine(manifest),
         programs: manifest.frameworks.iter().map(|f| program(f, records, summary)).collect(),
+        builds: manifest.frameworks.iter().filter_map(|f| build(f, summary)).collect(),
         plan_fence: fence(&plan),
         plan,
         scenario_fence: fence(&manifest.scenario_text),
@@ -186,6 +192,22 @@ fn program(framework: &FrameworkRecord, records: &[LaunchRecord], summary: &Summ
         ("sha256", found.map_or_else(dash, |p| code(&p.sha256))),
         ("argv", measured.map_or_else(dash, |(r, _)| code(&shell(&r.argv)))),
     ])
+}
+
+/// The libraries that are part of a program, and what its build does otherwise than asked.
+fn build(framework: &FrameworkRecord, summary: &Summary) -> Option<Cells> {
+    let program = framework.program.as_ref()?;
+    if program.libraries.is_empty() && program.notes.is_empty() {
+        return None;
+    }
+    let row = summary.rows.iter().find(|r| r.label == framework.label);
+    let digits = |sha256: &str| sha256.chars().take(LIBRARY_DIGITS).collect::<String>();
+    let library = |l: &LibraryRecord| format!("{} {}", md(&l.name), code(&digits(&l.sha256)));
+    Some(Cells::from([
+        ("framework", row.map_or_else(|| md(&framework.label), |r| md(&r.name))),
+        ("libraries", program.libraries.iter().map(library).collect::<Vec<_>>().join(", ")),
+        ("notes", program.notes.iter().map(|note| md(note)).collect::<Vec<_>>().join("; ")),
+    ]))
 }
 
 /// What the program states of itself: instruction sets in use, settings that it does not follow.

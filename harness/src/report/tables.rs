@@ -27,22 +27,27 @@ pub(super) struct Tables<'a> {
 
 const UNTOLD: &str = "neither the framework nor the system tells this figure";
 
-impl Tables<'_> {
+impl<'a> Tables<'a> {
+    /// The cells of the main tables, in their order.
+    fn shown(&self, threads: u32) -> Vec<&'a CellSummary> {
+        in_order(self.workload.shown_at(&self.summary.rows, threads).collect())
+    }
+
     /// Framework, language, tok/s, vs baseline, notes.
     pub(super) fn quick(&mut self, threads: u32) -> Vec<Cells> {
-        self.rows(threads, |tables, row, cell| {
+        self.shown_rows(threads, |tables, row, cell| {
             Cells::from([
                 ("language", md(&row.language)),
                 ("tok_s", tables.headline(cell, Metric::Decode, show)),
                 ("vs", tables.versus(row, cell)),
-                ("notes", md(&row.notes)),
+                ("notes", tables.remarks(row, cell)),
             ])
         })
     }
 
     /// Framework, implementation, tok/s, memory, TTFT.
     pub(super) fn single(&mut self, threads: u32) -> Vec<Cells> {
-        self.rows(threads, |tables, row, cell| {
+        self.shown_rows(threads, |tables, row, cell| {
             Cells::from([
                 ("implementation", md(&row.implementation)),
                 ("tok_s", tables.headline(cell, Metric::Decode, show)),
@@ -54,7 +59,7 @@ impl Tables<'_> {
 
     /// Framework, tok/s, scaling, efficiency.
     pub(super) fn multi(&mut self, threads: u32) -> Vec<Cells> {
-        self.rows(threads, |tables, row, cell| {
+        self.shown_rows(threads, |tables, row, cell| {
             let single = tables.workload.cell(cell.row, 1);
             let usable = !cell.gate_failed() && single.is_none_or(|s| !s.gate_failed());
             let (scaling, efficiency) = match cell.scaling.filter(|_| usable) {
@@ -127,12 +132,12 @@ impl Tables<'_> {
     pub(super) fn efficiency(&mut self, threads: u32) -> Vec<Cells> {
         let best = self
             .workload
-            .at(threads)
+            .shown_at(&self.summary.rows, threads)
             .filter(|c| c.is_ranked())
             .filter_map(|c| c.decode_per_ghz_core)
             .fold(0.0, f64::max);
         let ghz = self.summary.clock.as_ref().map(|c| fixed(c.ghz, 2));
-        self.rows(threads, |tables, row, cell| {
+        self.shown_rows(threads, |tables, row, cell| {
             let value = cell.decode_per_ghz_core.filter(|_| !cell.gate_failed());
             let per_core = match value {
                 Some(v) => show_per_ghz_core(v, row.is_subject),
@@ -156,10 +161,10 @@ impl Tables<'_> {
 
     /// Framework, peak RSS, overhead, anonymous, file-backed, rating.
     pub(super) fn memory(&mut self, threads: u32) -> Vec<Cells> {
-        let overheads =
-            self.workload.at(threads).filter(|c| c.is_ranked()).filter_map(|c| c.memory.overhead_bytes);
+        let shown = self.workload.shown_at(&self.summary.rows, threads);
+        let overheads = shown.filter(|c| c.is_ranked()).filter_map(|c| c.memory.overhead_bytes);
         let least = overheads.filter(|&o| o > 0.0).reduce(f64::min);
-        let mut rows = self.rows(threads, |tables, _, cell| {
+        let mut rows = self.shown_rows(threads, |tables, _, cell| {
             let overhead = cell.memory.overhead_bytes.filter(|_| !cell.gate_failed());
             let rating = overhead.filter(|_| cell.is_ranked()).map(|o| stars(memory_stars(o, least)));
             Cells::from([
@@ -172,7 +177,7 @@ impl Tables<'_> {
         });
         let peak = |c: &CellSummary| c.estimate(Metric::PeakRss).map_or(f64::INFINITY, |e| e.value);
         let mut by_peak: Vec<(f64, Cells)> =
-            order(self.workload, threads).into_iter().map(peak).zip(rows.drain(..)).collect();
+            self.shown(threads).into_iter().map(peak).zip(rows.drain(..)).collect();
         by_peak.sort_by(|a, b| a.0.total_cmp(&b.0));
         by_peak.into_iter().map(|(_, cells)| cells).collect()
     }
@@ -180,17 +185,46 @@ impl Tables<'_> {
     fn rows(
         &mut self,
         threads: u32,
+        build: impl FnMut(&mut Self, &Row, &CellSummary) -> Cells,
+    ) -> Vec<Cells> {
+        self.rows_of(order(self.workload, threads), build)
+    }
+
+    /// Of the variants of a framework one row only; see [`WorkloadSummary::shown_at`].
+    fn shown_rows(
+        &mut self,
+        threads: u32,
+        build: impl FnMut(&mut Self, &Row, &CellSummary) -> Cells,
+    ) -> Vec<Cells> {
+        self.rows_of(self.shown(threads), build)
+    }
+
+    fn rows_of(
+        &mut self,
+        cells: Vec<&CellSummary>,
         mut build: impl FnMut(&mut Self, &Row, &CellSummary) -> Cells,
     ) -> Vec<Cells> {
-        let (summary, workload) = (self.summary, self.workload);
+        let summary = self.summary;
         let mut rows = Vec::new();
-        for cell in order(workload, threads) {
+        for cell in cells {
             let row = &summary.rows[cell.row];
             let mut cells = build(self, row, cell);
             cells.insert("framework", md(&row.name));
             rows.push(embolden(row.is_subject, cells));
         }
         rows
+    }
+
+    /// The entry's notes, and of how many variants the row is the best.
+    fn remarks(&self, row: &Row, cell: &CellSummary) -> String {
+        let notes = md(&row.notes);
+        let choice = self.workload.choices.iter().find(|c| c.threads == cell.threads && c.row == cell.row);
+        match choice {
+            Some(choice) => {
+                format!("{notes} Best decode of {} variants.", choice.variants.len()).trim().to_owned()
+            }
+            None => notes,
+        }
     }
 
     /// A figure in a headline table: none where a gate failed, because it is of some other work.
@@ -282,7 +316,10 @@ impl Tables<'_> {
 
 /// Cells at a thread count: measured rows by decode, those with a failed gate, then those without a figure.
 pub(super) fn order(workload: &WorkloadSummary, threads: u32) -> Vec<&CellSummary> {
-    let mut cells: Vec<&CellSummary> = workload.at(threads).collect();
+    in_order(workload.at(threads).collect())
+}
+
+fn in_order(mut cells: Vec<&CellSummary>) -> Vec<&CellSummary> {
     let class = |c: &CellSummary| (c.n_measured == 0, c.gate_failed());
     let decode = |c: &CellSummary| c.estimate(Metric::Decode).map_or(0.0, |e| e.value);
     cells.sort_by(|a, b| class(a).cmp(&class(b)).then(decode(b).total_cmp(&decode(a))));

@@ -1,4 +1,5 @@
 use super::*;
+use crate::bundle::LibraryRecord;
 use crate::sample::{FailureKind, Outcome, Role};
 use crate::testing;
 
@@ -46,6 +47,45 @@ fn an_error_cannot_break_a_table() {
     assert_tables_are_whole(&markdown);
     assert!(markdown.contains("exit 1 \\| core dumped \\`x\\` &lt;b&gt;"), "{markdown}");
     assert!(markdown.contains("````yaml\na: |\n  ```\n  x\n````"), "{markdown}");
+}
+
+#[test]
+fn the_best_variant_stands_in_the_main_tables_and_all_in_the_detail() {
+    let (manifest, records) = testing::with_variants();
+    let rendered = render(&manifest, &records);
+    assert_tables_are_whole(&rendered.markdown);
+    let section = |from: &str, to: &str| {
+        let rest = &rendered.markdown[rendered.markdown.find(from).expect(from)..];
+        rest[..rest.find(to).expect(to)].to_owned()
+    };
+    let quick = section("### Quick Comparison", "**Key Finding");
+    assert!(
+        quick.contains("Multi, multi \\[mode c\\]") && quick.contains("Best decode of 3 variants."),
+        "{quick}"
+    );
+    assert!(!quick.contains("mode a") && !quick.contains("mode b"), "{quick}");
+    let detail = section("#### Detail", "*2 threads*");
+    let variants = section("### Variants", "\n---");
+    for settings in ["mode a", "mode b", "mode c"] {
+        assert!(detail.contains(settings) && variants.contains(settings), "{detail}{variants}");
+    }
+    assert!(variants.contains("| multi | chat, threads 1 | mode c | 71.0"), "{variants}");
+    let throughput = rendered.charts.iter().find(|(name, _)| name.starts_with("throughput")).expect("drawn");
+    assert!(throughput.1.contains("[mode c]") && !throughput.1.contains("[mode a]"));
+    let plain = testing::crowded();
+    assert!(!render(&plain.0, &plain.1).markdown.contains("Variants"));
+}
+
+#[test]
+fn libraries_and_notes_of_a_build_are_shown() {
+    let (mut manifest, records) = testing::example();
+    let program = manifest.frameworks[0].program.as_mut().expect("found");
+    program.notes = vec!["no warm-up: this build has no --no-warmup".to_owned()];
+    program.libraries = vec![LibraryRecord { name: "libggml.so.0".to_owned(), sha256: "ef56".repeat(16) }];
+    let markdown = render(&manifest, &records).markdown;
+    assert_tables_are_whole(&markdown);
+    assert!(markdown.contains("| libggml.so.0 `ef56ef56"), "{markdown}");
+    assert!(markdown.contains("no warm-up: this build has no --no-warmup |"), "{markdown}");
 }
 
 #[test]

@@ -5,6 +5,7 @@ use super::method::{self, Method};
 use super::tables::{Cells, Tables, ThreadsTable};
 use super::text::{Footnotes, md, message};
 use super::trust;
+use super::variants;
 use super::verification::{VerificationView, verification};
 use crate::bundle::Manifest;
 use crate::chart::Chart;
@@ -26,6 +27,7 @@ pub(super) struct View {
     platform: Platform,
     workloads: Vec<WorkloadView>,
     many_workloads: bool,
+    variants: Vec<Cells>,
     clock: Option<ClockView>,
     failures: Vec<Cells>,
     cross_checks: Vec<Cells>,
@@ -134,6 +136,7 @@ pub(super) fn view(
         winner: first.and_then(|w| facts::winner(summary, w, first_threads)),
         platform: platform(manifest),
         many_workloads: workloads.len() > 1,
+        variants: variants::variants(summary),
         workloads,
         clock: clock(summary),
         failures: failures(summary),

@@ -3,12 +3,11 @@
 use super::explain::suggestion;
 use super::locate::KeyPath;
 use super::wire::{
-    KV_TYPES, PINS, Wire, WireFramework, WireLimits, WireModel, WirePlatform, WireSource, WireWorkload,
-    bounds,
+    KV_TYPES, PINS, Wire, WireLimits, WireModel, WirePlatform, WireSource, WireWorkload, bounds,
 };
 use super::{
-    CONTROL_SUFFIX, CROSS_CHECK_FRAMEWORK, CROSS_CHECK_LABEL, FULL_SESSION_BLOCKS, FrameworkSpec, Limits,
-    ModelSource, ModelSpec, Pin, PlatformSpec, Scenario, Workload,
+    CROSS_CHECK_FRAMEWORK, CROSS_CHECK_LABEL, FULL_SESSION_BLOCKS, Limits, ModelSource, ModelSpec, Pin,
+    PlatformSpec, Scenario, Workload,
 };
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -41,8 +40,8 @@ impl TryFrom<Raw<'_>> for Scenario {
         let platform = wire.platform.map(|p| c.platform(p));
         let frameworks = c.frameworks(wire.frameworks, known);
         let labels: Vec<&str> = frameworks.iter().map(|f| f.label.as_str()).collect();
-        c.one_of_labels("baseline", &wire.baseline, &labels);
-        c.one_of_labels("subject", &wire.subject, &labels);
+        c.one_of_rows("baseline", &wire.baseline, &frameworks);
+        c.one_of_rows("subject", &wire.subject, &frameworks);
         let workloads = c.workloads(wire.workloads, wire.cold_generate, wire.verify_tokens);
         c.distinct_launches(&labels, &workloads);
         let has_llama = frameworks.iter().any(|f| f.id == CROSS_CHECK_FRAMEWORK);
@@ -102,17 +101,17 @@ fn placeholder_model() -> ModelSpec {
     }
 }
 
-fn root(key: &str) -> KeyPath {
+pub(super) fn root(key: &str) -> KeyPath {
     KeyPath::default().key(key)
 }
 
 #[derive(Default)]
-struct Checker {
+pub(super) struct Checker {
     findings: Vec<Finding>,
 }
 
 impl Checker {
-    fn found(&mut self, path: KeyPath, message: impl Into<String>) {
+    pub(super) fn found(&mut self, path: KeyPath, message: impl Into<String>) {
         self.findings.push(Finding { path, message: message.into() });
     }
 
@@ -125,7 +124,7 @@ impl Checker {
     }
 
     /// Between `min` and `max` elements, called `what`.
-    fn count(&mut self, path: KeyPath, n: usize, (min, max): (usize, usize), what: &str) {
+    pub(super) fn count(&mut self, path: KeyPath, n: usize, (min, max): (usize, usize), what: &str) {
         if n < min {
             self.found(path, format!("is empty; name at least {min} {what}"));
         } else if n > max {
@@ -142,7 +141,7 @@ impl Checker {
     }
 
     /// A name that is part of launch ids and file names.
-    fn slug(&mut self, path: &KeyPath, name: &str) {
+    pub(super) fn slug(&mut self, path: &KeyPath, name: &str) {
         let fits = |c: char| c.is_ascii_alphanumeric() || "._+-".contains(c);
         if !name.starts_with(|c: char| c.is_ascii_alphanumeric()) || !name.chars().all(fits) {
             let rule = "must begin with a letter or digit and have only letters, digits and `._+-`";
@@ -153,7 +152,7 @@ impl Checker {
         }
     }
 
-    fn unique<'a>(
+    pub(super) fn unique<'a>(
         &mut self,
         names: impl Iterator<Item = &'a str>,
         path: impl Fn(usize) -> KeyPath,
@@ -338,44 +337,6 @@ impl Checker {
             self.found(root("model").key("source"), message);
         }
         given.pop()
-    }
-
-    fn frameworks(&mut self, frameworks: Vec<WireFramework>, known: &[&str]) -> Vec<FrameworkSpec> {
-        let at = |i: usize| root("frameworks").index(i);
-        self.count(root("frameworks"), frameworks.len(), bounds::N_FRAMEWORKS, "framework");
-        let mut specs = Vec::new();
-        for (i, f) in frameworks.into_iter().enumerate() {
-            if !known.contains(&f.id.as_str()) {
-                self.found(
-                    at(i).key("id"),
-                    format!("unknown framework `{}`{}", f.id, suggestion(&f.id, known)),
-                );
-            }
-            let label = f.label.unwrap_or_else(|| f.id.clone());
-            self.slug(&at(i).key("label"), &label);
-            if label == CROSS_CHECK_LABEL {
-                self.found(
-                    at(i).key("label"),
-                    format!("`{CROSS_CHECK_LABEL}` is kept for the cross-check; choose another"),
-                );
-            }
-            if label.ends_with(CONTROL_SUFFIX) {
-                self.found(
-                    at(i).key("label"),
-                    format!("labels that end with `{CONTROL_SUFFIX}` are kept for the control pair; choose another"),
-                );
-            }
-            specs.push(FrameworkSpec { id: f.id, label, options: f.options });
-        }
-        self.unique(specs.iter().map(|s| s.label.as_str()), at, "give one of them another `label`");
-        specs
-    }
-
-    fn one_of_labels(&mut self, key: &str, label: &str, labels: &[&str]) {
-        if !labels.contains(&label) {
-            let message = format!("`{label}` is not the label of a framework{}", suggestion(label, labels));
-            self.found(root(key), message);
-        }
     }
 
     fn workloads(&mut self, workloads: Vec<WireWorkload>, cold: u32, verify: u32) -> Vec<Workload> {

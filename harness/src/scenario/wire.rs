@@ -32,6 +32,8 @@ pub(super) mod bounds {
     pub(crate) const N_WORKLOADS: (usize, usize) = (1, 32);
     pub(crate) const N_FRAMEWORKS: (usize, usize) = (1, 64);
     pub(crate) const LABEL_CHARS: (usize, usize) = (1, 48);
+    /// Of the label that a variant is given: it is part of file names.
+    pub(crate) const VARIANT_LABEL_CHARS: usize = 120;
 }
 
 /// What to measure, with what, how often.
@@ -302,6 +304,8 @@ pub(super) struct WireFramework {
     pub(super) id: String,
     pub(super) label: Option<String>,
     pub(super) options: BTreeMap<String, String>,
+    /// Options and the values that each takes in turn, in the order written.
+    pub(super) variants: Vec<(String, Vec<String>)>,
 }
 
 /// A row with a label or options of its own.
@@ -316,7 +320,10 @@ struct WireFrameworkMap {
     label: Option<String>,
     /// Settings of this row, as the framework defines them.
     #[serde(default)]
-    options: Options,
+    options: Mapping<Scalar>,
+    /// Settings that take each of the listed values in turn: the row stands for as many rows as there are combinations.
+    #[serde(default)]
+    variants: Mapping<Vec<Scalar>>,
 }
 
 impl<'de> Deserialize<'de> for WireFramework {
@@ -330,12 +337,24 @@ impl<'de> Deserialize<'de> for WireFramework {
             }
 
             fn visit_str<E: de::Error>(self, id: &str) -> Result<WireFramework, E> {
-                Ok(WireFramework { id: id.to_owned(), label: None, options: BTreeMap::new() })
+                Ok(WireFramework {
+                    id: id.to_owned(),
+                    label: None,
+                    options: BTreeMap::new(),
+                    variants: Vec::new(),
+                })
             }
 
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<WireFramework, A::Error> {
                 let m = WireFrameworkMap::deserialize(de::value::MapAccessDeserializer::new(map))?;
-                Ok(WireFramework { id: m.id, label: m.label, options: m.options.0 })
+                let text = |Scalar(value): Scalar| value;
+                let texts = |values: Vec<Scalar>| values.into_iter().map(text).collect();
+                Ok(WireFramework {
+                    id: m.id,
+                    label: m.label,
+                    options: m.options.0.into_iter().map(|(name, value)| (name, text(value))).collect(),
+                    variants: m.variants.0.into_iter().map(|(name, values)| (name, texts(values))).collect(),
+                })
             }
         }
         deserializer.deserialize_any(Entry)
@@ -356,73 +375,90 @@ impl JsonSchema for WireFramework {
     }
 }
 
-/// Options: text, numbers and booleans, all kept as text.
-#[derive(Default)]
-struct Options(BTreeMap<String, String>);
+/// A mapping in the order written; a name that comes twice is refused.
+struct Mapping<T>(Vec<(String, T)>);
 
-impl<'de> Deserialize<'de> for Options {
+impl<T> Default for Mapping<T> {
+    fn default() -> Self {
+        Mapping(Vec::new())
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Mapping<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Map;
-        impl<'de> Visitor<'de> for Map {
-            type Value = Options;
+        struct Map<T>(std::marker::PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Map<T> {
+            type Value = Mapping<T>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a mapping of options")
             }
 
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Options, A::Error> {
-                let mut options = BTreeMap::new();
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Mapping<T>, A::Error> {
+                let mut entries: Vec<(String, T)> = Vec::new();
                 while let Some(key) = map.next_key::<String>()? {
-                    let OptionValue(value) = map.next_value()?;
-                    if options.contains_key(&key) {
+                    let value = map.next_value()?;
+                    if entries.iter().any(|(known, _)| *known == key) {
                         return Err(de::Error::custom(format_args!("duplicate field `{key}`")));
                     }
-                    options.insert(key, value);
+                    entries.push((key, value));
                 }
-                Ok(Options(options))
+                Ok(Mapping(entries))
             }
         }
-        deserializer.deserialize_map(Map)
+        deserializer.deserialize_map(Map(std::marker::PhantomData))
     }
 }
 
-impl JsonSchema for Options {
+impl<T: JsonSchema> JsonSchema for Mapping<T> {
     fn schema_name() -> std::borrow::Cow<'static, str> {
-        "Options".into()
+        format!("MappingOf{}", T::schema_name()).into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let value = generator.subschema_for::<T>();
+        json_schema!({ "type": "object", "additionalProperties": value })
+    }
+}
+
+/// Text, a number or a boolean, kept as text.
+struct Scalar(String);
+
+impl JsonSchema for Scalar {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Scalar".into()
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "object", "additionalProperties": { "type": ["string", "number", "boolean"] } })
+        json_schema!({ "type": ["string", "number", "boolean"] })
     }
 }
 
-struct OptionValue(String);
-
-impl<'de> Deserialize<'de> for OptionValue {
+impl<'de> Deserialize<'de> for Scalar {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Scalar;
-        impl Visitor<'_> for Scalar {
-            type Value = OptionValue;
+        struct Any;
+        impl Visitor<'_> for Any {
+            type Value = Scalar;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("text, a number, true or false")
             }
-            fn visit_str<E: de::Error>(self, v: &str) -> Result<OptionValue, E> {
-                Ok(OptionValue(v.to_owned()))
+            fn visit_str<E: de::Error>(self, v: &str) -> Result<Scalar, E> {
+                Ok(Scalar(v.to_owned()))
             }
-            fn visit_bool<E: de::Error>(self, v: bool) -> Result<OptionValue, E> {
-                Ok(OptionValue(v.to_string()))
+            fn visit_bool<E: de::Error>(self, v: bool) -> Result<Scalar, E> {
+                Ok(Scalar(v.to_string()))
             }
-            fn visit_u64<E: de::Error>(self, v: u64) -> Result<OptionValue, E> {
-                Ok(OptionValue(v.to_string()))
+            fn visit_u64<E: de::Error>(self, v: u64) -> Result<Scalar, E> {
+                Ok(Scalar(v.to_string()))
             }
-            fn visit_i64<E: de::Error>(self, v: i64) -> Result<OptionValue, E> {
-                Ok(OptionValue(v.to_string()))
+            fn visit_i64<E: de::Error>(self, v: i64) -> Result<Scalar, E> {
+                Ok(Scalar(v.to_string()))
             }
-            fn visit_f64<E: de::Error>(self, v: f64) -> Result<OptionValue, E> {
-                Ok(OptionValue(v.to_string()))
+            fn visit_f64<E: de::Error>(self, v: f64) -> Result<Scalar, E> {
+                Ok(Scalar(v.to_string()))
             }
         }
-        deserializer.deserialize_any(Scalar)
+        deserializer.deserialize_any(Any)
     }
 }

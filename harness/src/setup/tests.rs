@@ -99,6 +99,42 @@ fn a_file_that_cannot_be_executed_is_no_program() {
 }
 
 #[test]
+fn what_a_person_has_to_do_depends_on_the_system() {
+    let check = |id: &str, os: &str, wanted: &str| {
+        let text = ByHand::text(id, os).unwrap();
+        assert!(text.contains(wanted), "{id} on {os}: {text}");
+    };
+    check("ollama", "linux", "https://ollama.com/download/linux");
+    check("ollama", "macos", "brew install ollama");
+    check("lm-studio", "linux", "llmster");
+    check("lm-studio", "macos", "start it once");
+    check("ik_llama.cpp", "linux", "--program ik_llama.cpp=PATH");
+    assert_eq!(ByHand::text("engine", "linux"), None);
+    let registry = crate::framework::Registry::embedded().unwrap();
+    for by_hand in &BY_HAND {
+        assert!(registry.get(by_hand.id).is_some() && !can_install(by_hand.id), "{}", by_hand.id);
+    }
+}
+
+#[test]
+fn what_can_be_installed_says_what_that_takes_and_only_that() {
+    for entry in crate::framework::Registry::embedded().unwrap().entries() {
+        assert_eq!(entry.setup.is_some(), can_install(&entry.id), "{}", entry.id);
+    }
+    let needs = ["sh or nothing-of-this-name".to_owned(), "nothing-of-this-name".to_owned()];
+    assert_eq!(missing_tools(&needs), ["nothing-of-this-name"]);
+}
+
+#[test]
+fn a_program_that_is_named_must_be_one() {
+    let place = Place::new();
+    let own = place.put_program("own/llama-server");
+    let found = given(&own).unwrap();
+    assert_eq!((&found.program, found.how.to_string().as_str()), (&own, "by --program"));
+    assert!(given(Path::new("/nonexistent")).unwrap_err().reason.contains("--program names /nonexistent"));
+}
+
+#[test]
 fn what_needs_no_program_is_the_harness_itself() {
     let wanted = entry("engine");
     let found = Place::new().locate(&wanted, &[]).unwrap();

@@ -2,7 +2,8 @@
 
 use std::io::Read;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 const TIME_LIMIT: Duration = Duration::from_secs(15);
@@ -32,18 +33,7 @@ pub enum AskError {
 
 /// Starts `program` with `args` (`--version`) and reads the version out of what it prints.
 pub fn ask_version(program: &Path, args: &[&str]) -> Result<String, AskError> {
-    let mut command = Command::new(program);
-    command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn()?;
-    let status = wait(&mut child)?;
-    let mut bytes = Vec::new();
-    if let Some(mut pipe) = child.stdout.take() {
-        pipe.read_to_end(&mut bytes)?;
-    }
-    if let Some(mut pipe) = child.stderr.take() {
-        pipe.read_to_end(&mut bytes)?;
-    }
-    let text = String::from_utf8_lossy(&bytes);
+    let (status, text) = ask(program, args)?;
     let said = text.lines().find(|line| !line.trim().is_empty()).unwrap_or("nothing").to_owned();
     match parse_version(&text) {
         _ if !status.success() => Err(AskError::Failed { status, said }),
@@ -52,8 +42,34 @@ pub fn ask_version(program: &Path, args: &[&str]) -> Result<String, AskError> {
     }
 }
 
-/// What a version answer holds fits into a pipe, so that waiting before reading cannot block the child.
-fn wait(child: &mut Child) -> Result<std::process::ExitStatus, AskError> {
+/// Starts `program` with `args` (`--help`) and returns what it prints, stdout first. Its exit status does not count:
+/// some programs fail when they have helped.
+pub fn ask_help(program: &Path, args: &[&str]) -> Result<String, AskError> {
+    ask(program, args).map(|(_, text)| text)
+}
+
+fn ask(program: &Path, args: &[&str]) -> Result<(ExitStatus, String), AskError> {
+    let mut command = Command::new(program);
+    command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn()?;
+    // Read while it runs: a help is longer than a pipe.
+    let readers = [child.stdout.take().map(read_all), child.stderr.take().map(read_all)];
+    let status = wait(&mut child)?;
+    let read = |reader: JoinHandle<Vec<u8>>| reader.join().unwrap_or_default();
+    let bytes: Vec<u8> = readers.into_iter().flatten().flat_map(read).collect();
+    Ok((status, String::from_utf8_lossy(&bytes).into_owned()))
+}
+
+fn read_all(mut pipe: impl Read + Send + 'static) -> JoinHandle<Vec<u8>> {
+    std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        // What came before an error is what it said.
+        let _ = pipe.read_to_end(&mut bytes);
+        bytes
+    })
+}
+
+fn wait(child: &mut Child) -> Result<ExitStatus, AskError> {
     let deadline = Instant::now() + TIME_LIMIT;
     loop {
         if let Some(status) = child.try_wait()? {
@@ -122,5 +138,9 @@ mod tests {
         let failed = ask_version(sh, &["-c", "echo library missing; exit 127"]).unwrap_err().to_string();
         assert!(failed.contains("127") && failed.ends_with("library missing"), "{failed}");
         assert!(matches!(ask_version(Path::new("/nonexistent"), &[]), Err(AskError::Start(_))));
+        // Longer than a pipe holds, and failed when it had helped.
+        let help =
+            ask_help(sh, &["-c", "head -c 300000 /dev/zero | tr '\\0' x; echo -y >&2; exit 1"]).unwrap();
+        assert_eq!((help.len(), help.ends_with("-y\n")), (300_003, true));
     }
 }

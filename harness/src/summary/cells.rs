@@ -30,7 +30,14 @@ pub(super) fn workload(
             cells.push(cell(manifest, index, row, count, &launches, clock));
         }
     }
-    WorkloadSummary { workload: workload.clone(), threads, cells, standings: Vec::new(), leanest: Vec::new() }
+    WorkloadSummary {
+        workload: workload.clone(),
+        threads,
+        cells,
+        standings: Vec::new(),
+        leanest: Vec::new(),
+        choices: Vec::new(),
+    }
 }
 
 fn cell(

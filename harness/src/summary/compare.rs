@@ -1,6 +1,6 @@
 //! Comparisons: each row against the baseline, and each thread count against one thread, paired by block.
 
-use super::{CellSummary, Comparison, Leanness, Standing, Summary, WorkloadSummary};
+use super::{CellSummary, Comparison, Leanness, Row, Standing, Summary, WorkloadSummary};
 use crate::sample::Metric;
 use crate::stats::{self, Ratio};
 use crate::verdict::{Judgement, Verdict, judge};
@@ -26,10 +26,11 @@ pub(super) fn compare(summary: &mut Summary, seed: u64) {
     let baseline = summary.rows.iter().position(|r| r.is_baseline);
     let subject = summary.rows.iter().position(|r| r.is_subject);
     let judge = &Judge { margin: summary.margin, noise: summary.noise.clone() };
+    let rows = &summary.rows;
     for workload in &mut summary.workloads {
         add_scaling(workload, seed);
-        workload.standings =
-            workload.threads.iter().filter_map(|&t| standing(workload, t, judge, seed)).collect();
+        let threads = workload.threads.iter();
+        workload.standings = threads.filter_map(|&t| standing(workload, rows, t, judge, seed)).collect();
         if let Some(subject) = subject {
             let leanness = |&t: &u32| leanness(workload, t, subject, judge, seed);
             workload.leanest = workload.threads.iter().filter_map(leanness).collect();
@@ -49,10 +50,17 @@ fn add_scaling(workload: &mut WorkloadSummary, seed: u64) {
     }
 }
 
-fn standing(workload: &WorkloadSummary, threads: u32, judge: &Judge, seed: u64) -> Option<Standing> {
+/// Among the rows of the main tables: a framework does not lead over a variant of its own.
+fn standing(
+    workload: &WorkloadSummary,
+    rows: &[Row],
+    threads: u32,
+    judge: &Judge,
+    seed: u64,
+) -> Option<Standing> {
     let decode = |c: &CellSummary| c.estimate(Metric::Decode).map_or(0.0, |e| e.value);
     let mut ranked: Vec<&CellSummary> =
-        workload.at(threads).filter(|c| c.is_ranked() && decode(c) > 0.0).collect();
+        workload.shown_at(rows, threads).filter(|c| c.is_ranked() && decode(c) > 0.0).collect();
     ranked.sort_by(|a, b| decode(b).total_cmp(&decode(a)));
     let (leader, second) = (ranked.first()?, ranked.get(1));
     let ratio = second.and_then(|second| ratio(leader, second, Metric::Decode, seed));

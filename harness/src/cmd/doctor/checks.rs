@@ -2,7 +2,7 @@
 
 use crate::cache::Cache;
 use crate::framework::Registry;
-use crate::framework::registry::Entry;
+use crate::framework::registry::{Entry, SetupFacts};
 use crate::machine::Machine;
 use crate::model;
 use crate::scenario::{ModelSource, ModelSpec, Scenario};
@@ -28,6 +28,9 @@ pub(super) struct Check {
     pub(super) path: Option<PathBuf>,
     /// What to do about it.
     pub(super) remedy: Option<String>,
+    /// What `harness setup` does for it and takes, where it can install it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) setup: Option<SetupFacts>,
 }
 
 /// How it stands.
@@ -66,6 +69,7 @@ impl Check {
             found: found.into(),
             path: None,
             remedy: None,
+            setup: None,
         }
     }
 
@@ -97,6 +101,10 @@ pub(super) fn frameworks(registry: &Registry, scenario: Option<&Scenario>, cache
 }
 
 fn framework(entry: &Entry, cache: &Cache) -> Check {
+    Check { setup: entry.setup.clone(), ..look_for(entry, cache) }
+}
+
+fn look_for(entry: &Entry, cache: &Cache) -> Check {
     let name = entry.id.as_str();
     if let Some(reason) = entry.unsupported_reason(std::env::consts::OS, std::env::consts::ARCH) {
         let found = format!("cannot be measured here: {reason}");
@@ -104,7 +112,7 @@ fn framework(entry: &Entry, cache: &Cache) -> Check {
     }
     let located = match setup::locate(entry, cache) {
         Ok(located) => located,
-        Err(missing) => return Check::missing(name, missing.reason, missing.remedy),
+        Err(missing) => return not_there(entry, missing),
     };
     let place = format!("{} ({})", located.program.display(), located.how);
     let anew = if setup::can_install(name) {
@@ -121,6 +129,25 @@ fn framework(entry: &Entry, cache: &Cache) -> Check {
                 notes => Check::warning(name, format!("{found}; {}", notes.join("; ")), anew),
             };
             check.at(located.program)
+        }
+    }
+}
+
+/// What is not there can be set up, or not here and why, or is for a person to install.
+fn not_there(entry: &Entry, missing: setup::NotFound) -> Check {
+    let Some(facts) = &entry.setup else {
+        return Check::missing(entry.id.as_str(), missing.reason, missing.remedy);
+    };
+    match setup::missing_tools(&facts.needs).as_slice() {
+        [] => {
+            let remedy = format!("{} ({facts})", missing.remedy);
+            Check::missing(entry.id.as_str(), missing.reason, remedy)
+        }
+        tools => {
+            let tools = tools.join(", ");
+            let found = format!("{}; it cannot be set up here without {tools}", missing.reason);
+            let remedy = format!("install {tools}, then {} ({facts})", missing.remedy);
+            Check::missing(entry.id.as_str(), found, remedy)
         }
     }
 }

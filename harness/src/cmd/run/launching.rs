@@ -188,6 +188,7 @@ fn spec(
         options: row.options.clone(),
         program: row.program.as_deref(),
         program_version: version,
+        flags: row.flags.as_ref(),
         harness: &harness,
         model: ModelRef { path: &loaded.model.path, sha256: &loaded.model.sha256 },
         launch_id: &planned.launch_id,

@@ -1,6 +1,6 @@
 //! What a run works with: the scenario, the machine, the model file and the frameworks.
 
-use super::frameworks::{Row, find};
+use super::frameworks::{Row, Search, find};
 use super::{Args, Usage, looking};
 use crate::bundle::{self, Bundle, ReadPerToken};
 use crate::cache::Cache;
@@ -87,7 +87,15 @@ pub(super) fn load(args: &Args) -> Result<Loaded> {
     }
     let cache = Cache::from_env()?;
     let base_dir = scenario_dir(&args.scenario)?;
-    let rows = find(&scenario, &registry, &cache, &base_dir, args)?;
+    let search = Search {
+        registry: &registry,
+        cache: &cache,
+        base_dir: &base_dir,
+        install: args.setup,
+        given: &args.programs,
+        allow_remote: args.allow_remote,
+    };
+    let rows = find(&scenario, &search)?;
     let mut meter = Meter::new();
     let model = model::ensure(&scenario.model, &base_dir, &cache, &Tools::default(), &mut |p| meter.show(p))
         .with_context(|| format!("the model of {}", args.scenario.display()))?;
@@ -142,15 +150,14 @@ pub(super) fn load(args: &Args) -> Result<Loaded> {
 
 /// Applies the command line to the scenario.
 fn change(scenario: &mut Scenario, args: &Args) -> Result<(), Usage> {
-    let is_meant = |name: &String, label: &str, id: &str| name == label || name == id;
     for name in args.only.iter().chain(&args.skip) {
-        if !scenario.frameworks.iter().any(|f| is_meant(name, &f.label, &f.id)) {
+        if !scenario.frameworks.iter().any(|f| f.is_meant_by(name)) {
             let labels: Vec<&str> = scenario.frameworks.iter().map(|f| f.label.as_str()).collect();
             return Err(Usage(format!("no row `{name}` in the scenario; it has: {}", labels.join(", "))));
         }
     }
     scenario.frameworks.retain(|f| {
-        let named = |list: &[String]| list.iter().any(|name| is_meant(name, &f.label, &f.id));
+        let named = |list: &[String]| list.iter().any(|name| f.is_meant_by(name));
         (args.only.is_empty() || named(&args.only)) && !named(&args.skip)
     });
     let Some(first) = scenario.frameworks.first().map(|f| f.label.clone()) else {

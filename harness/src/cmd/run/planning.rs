@@ -64,7 +64,8 @@ fn manifest(loaded: &Loaded, plan: Plan) -> Manifest {
     }
 }
 
-/// A bundle is one measurement: its programs must be those that it began with, started in the same way.
+/// A bundle is one measurement: its programs must be those that it began with, and their libraries, where they were
+/// recorded, started in the same way.
 fn check_same_programs(manifest: &Manifest, loaded: &Loaded) -> Result<(), String> {
     let file_now = loaded.registry.added();
     if manifest.frameworks_file.as_ref().map(|file| &file.sha256) != file_now.map(|file| &file.sha256) {
@@ -72,13 +73,14 @@ fn check_same_programs(manifest: &Manifest, loaded: &Loaded) -> Result<(), Strin
     }
     for then in &manifest.frameworks {
         let now = loaded.rows.iter().find(|row| row.record.label == then.label);
-        let hash_now = now.and_then(|row| row.record.program.as_ref()).map(|p| &p.sha256);
-        match then.program.as_ref().map(|p| &p.sha256) {
-            Some(_) if hash_now.is_none() => return Err(format!("{} is not here any more", then.label)),
-            Some(hash_then) if hash_now != Some(hash_then) => {
+        let now = now.and_then(|row| row.record.program.as_ref());
+        match (then.program.as_ref(), now) {
+            (None, _) => {}
+            (Some(_), None) => return Err(format!("{} is not here any more", then.label)),
+            (Some(then), Some(now)) if then.is_same_as(now) => {}
+            _ => {
                 return Err(format!("the program of {} is another one now; start a new run", then.label));
             }
-            _ => {}
         }
     }
     Ok(())
