@@ -243,6 +243,11 @@ impl Entry {
         Ok(options)
     }
 
+    /// Whether it is a server that runs already, wherever a row says, and nothing of it can be looked for.
+    pub fn is_by_url(&self) -> bool {
+        self.programs.is_empty() && self.options.get("url").is_some_and(String::is_empty)
+    }
+
     /// Why the framework cannot run on `os`-`arch`, or is not driven at all.
     pub fn unsupported_reason(&self, os: &str, arch: &str) -> Option<String> {
         let here = format!("{os}-{arch}");
@@ -467,5 +472,7 @@ mod tests {
         assert_eq!(metal.unsupported_reason("macos", "aarch64"), None);
         let reason = metal.unsupported_reason("linux", "x86_64").expect("not here");
         assert_eq!(reason, "it exists for macos-aarch64 only, and this machine is linux-x86_64");
+        let by_url = registry.entries().iter().filter(|entry| entry.is_by_url()).map(|entry| &entry.id[..]);
+        assert_eq!(by_url.collect::<Vec<_>>(), ["openai-compatible"]);
     }
 }

@@ -84,13 +84,14 @@ fn gates_that_fail_are_data_not_failures() {
 #[test]
 fn frameworks_that_cannot_be_measured_are_rows() {
     let place = Place::new(&[], 1);
-    let rows = "  - {id: fake, label: steady, options: {script: steady.yaml}}\n  - ollama\n  - {id: fake, label: unset}\n";
+    let rows = "  - {id: fake, label: steady, options: {script: steady.yaml}}\n  - lm-studio\n  - {id: fake, label: unset}\n";
     place.write_scenario(rows, 1);
     place.run(&[]).code(3);
     let bundle = place.bundle();
     let unsupported = FailureKind::Unsupported;
-    assert_eq!(failures(&bundle, "ollama"), [(unsupported, "its REST API is not driven yet".to_owned())]);
-    assert_eq!(failures(&bundle, "unset"), [(unsupported, "fake needs the option `script`".to_owned())]);
+    let needed = |id: &str, option: &str| [(unsupported, format!("{id} needs the option `{option}`"))];
+    assert_eq!(failures(&bundle, "lm-studio"), needed("lm-studio", "model"));
+    assert_eq!(failures(&bundle, "unset"), needed("fake", "script"));
     assert_eq!(measured(&bundle, "steady").len(), 1);
 }
 

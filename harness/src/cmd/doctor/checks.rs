@@ -106,6 +106,9 @@ fn framework(entry: &Entry, cache: &Cache) -> Check {
 
 fn look_for(entry: &Entry, cache: &Cache) -> Check {
     let name = entry.id.as_str();
+    if entry.is_by_url() {
+        return Check::ok(name, "a server that runs already, at the `url` of a row; not looked for");
+    }
     if let Some(reason) = entry.unsupported_reason(std::env::consts::OS, std::env::consts::ARCH) {
         let found = format!("cannot be measured here: {reason}");
         return Check { status: Status::Unsupported, ..Check::ok(name, found) };
