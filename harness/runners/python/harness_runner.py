@@ -28,7 +28,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, Protocol, TextIO
 
 PROTOCOL_VERSION = 1
 SOURCE_FILE = "source.json"
@@ -120,8 +120,13 @@ class Counts:
     """Prompt tokens that came from a cache."""
 
 
-OnToken = Callable[[int], None]
-"""To be called with each generated id as soon as it could be handed to a caller: it takes the time."""
+class OnToken(Protocol):
+    """To be called with each generated id as soon as it could be handed to a caller: it takes the time.
+
+    Where an id is known only later, `at_ns` is the time (`time.perf_counter_ns`) at which its token came.
+    """
+
+    def __call__(self, token: int, at_ns: int | None = None) -> None: ...
 
 
 class Backend(ABC):
@@ -147,6 +152,9 @@ class Backend(ABC):
     def prepare(self, model: Path, out: Path) -> None:
         """Makes of the model file, in the empty directory `out`, what `load` reads."""
         raise RunnerError("unsupported", f"{self.name} has nothing to prepare")
+
+    def examine(self, job: Job) -> None:
+        """Looks at the job before anything is said: what `hello` tells may depend on the model file. Not timed."""
 
     @abstractmethod
     def load(self, job: Job) -> int:
@@ -269,6 +277,7 @@ def serve(backend: Backend, jobs: TextIO, events: TextIO) -> bool:
 
 
 def _carry_out(backend: Backend, job: Job, events: TextIO) -> None:
+    backend.examine(job)
     _say(
         events,
         "hello",
@@ -300,8 +309,8 @@ def _request(backend: Backend, prompt: list[int], n: int) -> dict[str, Any]:
     token_at_ns: list[int] = []
     now = time.perf_counter_ns
 
-    def on_token(token: int) -> None:
-        token_at_ns.append(now() - started)
+    def on_token(token: int, at_ns: int | None = None) -> None:
+        token_at_ns.append((now() if at_ns is None else at_ns) - started)
         token_ids.append(token)
 
     started = now()
@@ -321,7 +330,7 @@ def _verified(backend: Backend, verify: Verify) -> dict[str, Any]:
     token_ids: list[int] = []
     top_logits: list[Top] = []
 
-    def on_token(token: int) -> None:
+    def on_token(token: int, at_ns: int | None = None) -> None:
         token_ids.append(token)
         top = backend.top_logits(verify.top_k) if verify.top_k > 0 else None
         if top is not None:

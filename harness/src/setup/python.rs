@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! <installation>/bin/<id>-runner      the program
-//! <installation>/runner/…             harness_runner.py, runner.py, requirements.lock
+//! <installation>/runner/…             harness_runner.py, gguf_header.py, runner.py, requirements.lock
 //! <installation>/lib, bin, …          the environment
 //! ```
 
@@ -14,8 +14,11 @@ use anyhow::{Context, Result, bail};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The runner's side of the protocol, which all of them share.
-const SHARED: (&str, &str) = ("harness_runner.py", include_str!("../../runners/python/harness_runner.py"));
+/// What all of them share: the runner's side of the protocol, and a reader of the model file's header.
+const SHARED: [(&str, &str); 2] = [
+    ("harness_runner.py", include_str!("../../runners/python/harness_runner.py")),
+    ("gguf_header.py", include_str!("../../runners/python/gguf_header.py")),
+];
 const LOCK_FILE: &str = "requirements.lock";
 /// The line of a requirements.in that names the oldest Python: read by `scripts/lock-python` too.
 const PYTHON_KEY: &str = "# python: ";
@@ -58,8 +61,11 @@ macro_rules! provider {
 }
 
 /// A further framework is one folder, one line here and one entry in frameworks.yaml.
-pub(super) static PROVIDERS: [Provider; 1] =
-    [provider!("transformers", "transformers", "5.24.0", ["runner.py"])];
+pub(super) static PROVIDERS: [Provider; 3] = [
+    provider!("transformers", "transformers", "5.24.0", ["runner.py"]),
+    provider!("mistral.rs", "mistralrs", "0.9.5", ["runner.py", "ids.py"]),
+    provider!("openvino-genai", "openvino-genai", "2026.4.1.0", ["runner.py"]),
+];
 
 impl Runner {
     fn program(&self, dir: &Path) -> PathBuf {
@@ -68,7 +74,7 @@ impl Runner {
 
     /// What is written beside the environment.
     fn files(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
-        self.sources.iter().copied().chain([SHARED, (LOCK_FILE, self.lock)])
+        self.sources.iter().copied().chain(SHARED).chain([(LOCK_FILE, self.lock)])
     }
 
     fn hash(&self) -> String {
