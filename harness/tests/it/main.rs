@@ -14,6 +14,8 @@ mod launcher;
 mod run;
 #[cfg(unix)]
 mod support;
+#[cfg(unix)]
+mod python;
 mod tidy;
 #[cfg(unix)]
 mod verify;
