@@ -11,11 +11,11 @@ mod kills;
 #[cfg(target_os = "linux")]
 mod launcher;
 #[cfg(unix)]
+mod python;
+#[cfg(unix)]
 mod run;
 #[cfg(unix)]
 mod support;
-#[cfg(unix)]
-mod python;
 mod tidy;
 #[cfg(unix)]
 mod verify;
