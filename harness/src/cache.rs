@@ -3,8 +3,8 @@
 //! ```text
 //! <root>/models/…                            model files
 //! <root>/frameworks/<id>/<version>/…         what `harness setup` installed, with a marker once it is whole
+//! <root>/prepared/<id>/<version>-<model>/…   what a framework makes of a model file before it is measured
 //! <root>/build/…                             build directories that a later setup goes on from
-//! <root>/prepared/<id>/…                     what a framework has made of a model file once
 //! <root>/logs/…                              full logs of setups
 //! ```
 
@@ -78,8 +78,13 @@ impl Cache {
     }
 
     /// What frameworks have made of model files, a directory for each framework.
-    pub fn prepared_dir(&self) -> PathBuf {
+    pub fn all_prepared_dir(&self) -> PathBuf {
         self.root.join("prepared")
+    }
+
+    /// What the framework `id` has made of one; `name` tells its version and the file.
+    pub fn prepared_dir(&self, id: &str, name: &str) -> PathBuf {
+        self.all_prepared_dir().join(id).join(name)
     }
 
     /// Logs of setups.

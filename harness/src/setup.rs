@@ -8,6 +8,8 @@ mod candle;
 mod libraries;
 mod llama_cpp;
 mod marker;
+mod prepare;
+mod python;
 mod remove;
 mod search;
 mod step;
@@ -23,14 +25,17 @@ use std::path::{Path, PathBuf};
 use step::Steps;
 
 pub use libraries::libraries_of;
+pub use prepare::{Preparation, Prepared, prepare};
 pub use remove::{Piece, pieces, remove, removed_by_hand};
 pub use version::{AskError, ask_help, ask_version};
 
-/// What `setup` can install: one file and one line here for each.
-const PROVIDERS: [&Provider; 2] = [&llama_cpp::PROVIDER, &candle::PROVIDER];
+/// What `setup` can install: one file and one line here for each; for those driven from Python see [`python`].
+fn providers() -> impl Iterator<Item = &'static Provider> {
+    [&llama_cpp::PROVIDER, &candle::PROVIDER].into_iter().chain(&python::PROVIDERS)
+}
 
 /// What a person has to do for the others.
-const BY_HAND: [ByHand; 7] = [
+const BY_HAND: [ByHand; 4] = [
     ByHand {
         id: "ollama",
         linux: "install Ollama (https://ollama.com/download/linux), so that `ollama` is on PATH, or name a running one: options {url}",
@@ -44,9 +49,6 @@ const BY_HAND: [ByHand; 7] = [
                 `lms` is on PATH, or name a running one: options {url}",
     },
     ByHand::anywhere("onnxruntime", "nothing can be done yet: its runner is not written"),
-    ByHand::anywhere("transformers", "nothing can be done yet: its runner is not written"),
-    ByHand::anywhere("mistral.rs", "nothing can be done yet: its server is not driven"),
-    ByHand::anywhere("openvino-genai", "nothing can be done yet: its runner is not written"),
     ByHand::anywhere(
         "ik_llama.cpp",
         "build it (https://github.com/ikawrakow/ik_llama.cpp: `cmake -B build -DGGML_NATIVE=ON`, `cmake --build build \
@@ -88,7 +90,7 @@ struct Provider {
 
 impl Provider {
     fn of(id: &str) -> Option<&'static Provider> {
-        PROVIDERS.into_iter().find(|p| p.ids.contains(&id))
+        providers().find(|p| p.ids.contains(&id))
     }
 
     fn dir(&self, cache: &Cache) -> PathBuf {
@@ -176,7 +178,7 @@ pub fn missing_tools(needs: &[String]) -> Vec<&str> {
 
 /// The frameworks that `harness setup` installs when none are named.
 pub fn installable_ids() -> impl Iterator<Item = &'static str> {
-    PROVIDERS.into_iter().map(|p| p.ids[0])
+    providers().map(|p| p.ids[0])
 }
 
 /// Looks for a framework's program.
@@ -341,7 +343,7 @@ fn installed(provider: &Provider, cache: &Cache) -> Result<Located, Option<Strin
 /// Why an installation should be made anew.
 fn notes(provider: &Provider, marker: &Marker) -> Vec<String> {
     let is_older = (provider.sources)().is_some_and(|now| now != marker.sources);
-    let is_foreign = marker.cpu != marker::cpu_identity();
+    let is_foreign = !marker.cpu.is_empty() && marker.cpu != marker::cpu_identity();
     let older = is_older.then_some("built from other sources than those that are here now");
     let foreign = is_foreign.then_some("built for another processor");
     [older, foreign].into_iter().flatten().map(str::to_owned).collect()

@@ -27,7 +27,7 @@ pub struct Piece {
 pub fn pieces(cache: &Cache, ids: &[String]) -> Vec<Piece> {
     let mut names: BTreeSet<String> = ids.iter().map(|id| directory_of(id)).collect();
     if ids.is_empty() {
-        let dirs = [cache.frameworks_dir(), cache.builds_dir(), cache.prepared_dir(), cache.stores_dir()];
+        let dirs = [cache.frameworks_dir(), cache.builds_dir(), cache.all_prepared_dir(), cache.stores_dir()];
         names = dirs.iter().flat_map(|dir| children(dir)).filter_map(|path| name_of(&path)).collect();
     }
     names.iter().filter(|name| is_plain(name)).flat_map(|name| pieces_of(cache, name)).collect()
@@ -97,7 +97,7 @@ fn pieces_of(cache: &Cache, id: &str) -> Vec<Piece> {
         .collect();
     let others = [
         ("build directory", cache.build_dir(id)),
-        ("prepared files", cache.prepared_dir().join(id)),
+        ("prepared files", cache.all_prepared_dir().join(id)),
         ("what it keeps", cache.store_dir(id)),
         ("log of its setup", cache.logs_dir().join(format!("setup-{id}.log"))),
     ];
@@ -155,7 +155,7 @@ mod tests {
         put(cache.framework_dir("candle", "0.10.0").join("half"), "123");
         put(cache.framework_dir("llama.cpp", "1").join("bin"), "1");
         put(cache.build_dir("candle").join("release/x"), "1234567");
-        put(cache.prepared_dir().join("candle/0.11.1-abc/graph"), "12");
+        put(cache.all_prepared_dir().join("candle/0.11.1-abc/graph"), "12");
         put(cache.logs_dir().join("setup-candle.log"), "1");
         put(cache.models_dir().join("m.gguf"), "weights");
         cache
@@ -210,7 +210,7 @@ mod tests {
         assert!(refused.contains("a link leads out of the cache"), "{refused}");
         // A link inside goes; what it points at stays.
         std::os::unix::fs::symlink(&outside, cache.framework_dir("candle", "0.11.1").join("link")).unwrap();
-        std::os::unix::fs::symlink(&outside, cache.prepared_dir().join("llama.cpp")).unwrap();
+        std::os::unix::fs::symlink(&outside, cache.all_prepared_dir().join("llama.cpp")).unwrap();
         remove(&cache, &["candle".to_owned(), "llama.cpp".to_owned()]).unwrap();
         assert!(outside.join("1/precious").exists());
         for name in ["..", "../../outside", "", ".hidden"] {

@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 
 /// Lines of the log quoted when a step fails.
 const TAIL_LINES: usize = 15;
+/// A sign of life quotes this much of the last line.
+const LINE_CHARS_MAX: usize = 120;
 /// Where there is no terminal, a sign of life this often.
 const PLAIN_INTERVAL: Duration = Duration::from_secs(30);
 const TICK: Duration = Duration::from_millis(200);
@@ -26,9 +28,14 @@ pub(super) struct Steps {
 impl Steps {
     /// Starts a new log in `logs_dir`; that of the setup before is replaced.
     pub(super) fn start(id: &str, logs_dir: &Path) -> Result<Self> {
+        Self::logged(id, logs_dir, &format!("setup-{id}.log"))
+    }
+
+    /// Starts the log `file_name`.
+    pub(super) fn logged(id: &str, logs_dir: &Path, file_name: &str) -> Result<Self> {
         std::fs::create_dir_all(logs_dir)
             .with_context(|| format!("{}: cannot create", logs_dir.display()))?;
-        let log_path = logs_dir.join(format!("setup-{id}.log"));
+        let log_path = logs_dir.join(file_name);
         let log =
             File::create(&log_path).with_context(|| format!("{}: cannot create", log_path.display()))?;
         Ok(Self { id: id.to_owned(), log_path, log })
@@ -163,7 +170,8 @@ impl Display {
         } else if self.said.elapsed() >= PLAIN_INTERVAL {
             self.said = Instant::now();
             let seconds = self.started.elapsed().as_secs();
-            eprintln!("{}: {} … {seconds} s: {}", self.id, self.title, self.last_line);
+            let line: String = self.last_line.chars().take(LINE_CHARS_MAX).collect();
+            eprintln!("{}: {} … {seconds} s: {line}", self.id, self.title);
         }
     }
 

@@ -19,6 +19,8 @@ mod ollama;
 #[cfg(unix)]
 mod remote;
 #[cfg(unix)]
+mod python;
+#[cfg(unix)]
 mod run;
 #[cfg(unix)]
 mod support;

@@ -25,6 +25,8 @@ pub(super) struct Row {
     pub(super) program: Option<PathBuf>,
     /// The flags that it understands, where it was asked and told.
     pub(super) flags: Option<Flags>,
+    /// Where what it made of the model file is.
+    pub(super) prepared: Option<PathBuf>,
 }
 
 impl Row {
@@ -141,7 +143,7 @@ pub(super) fn find(scenario: &Scenario, search: &Search) -> Result<Vec<Row>> {
                     None => (None, None, None),
                 };
                 let record = FrameworkRecord { program: record, ..described(entry, &spec.label) };
-                Row { record, options, program, flags }
+                Row { record, options, program, flags, prepared: None }
             }
             Err(failure) => Row {
                 record: FrameworkRecord {
@@ -151,6 +153,7 @@ pub(super) fn find(scenario: &Scenario, search: &Search) -> Result<Vec<Row>> {
                 options: BTreeMap::new(),
                 program: None,
                 flags: None,
+                prepared: None,
             },
         })
     };
@@ -238,6 +241,7 @@ fn described(entry: &Entry, label: &str) -> FrameworkRecord {
         home_page: entry.home_page.clone(),
         program: None,
         unavailable: None,
+        prepared: None,
     }
 }
 

@@ -189,6 +189,7 @@ fn spec(
         program: row.program.as_deref(),
         program_version: version,
         flags: row.flags.as_ref(),
+        prepared: row.prepared.as_deref(),
         harness: &harness,
         model: ModelRef { path: &loaded.model.path, sha256: &loaded.model.sha256 },
         launch_id: &planned.launch_id,

@@ -1,13 +1,14 @@
 //! What a run works with: the scenario, the machine, the model file and the frameworks.
 
 use super::frameworks::{Row, Search, find};
+use super::preparing::prepare_rows;
 use super::{Args, Usage, looking};
 use crate::bundle::{self, Bundle, ReadPerToken};
 use crate::cache::Cache;
 use crate::cmd::models::Meter;
 use crate::framework::server_url::Secret;
 use crate::framework::text::Words;
-use crate::framework::{Registry, takes_text};
+use crate::framework::{ModelRef, Registry, takes_text};
 use crate::machine::Machine;
 use crate::model::{self, ModelFile, Tools};
 use crate::preflight::{Finding, MachineLock};
@@ -95,7 +96,7 @@ pub(super) fn load(args: &Args) -> Result<Loaded> {
         given: &args.programs,
         allow_remote: args.allow_remote,
     };
-    let rows = find(&scenario, &search)?;
+    let mut rows = find(&scenario, &search)?;
     let mut meter = Meter::new();
     let model = model::ensure(&scenario.model, &base_dir, &cache, &Tools::default(), &mut |p| meter.show(p))
         .with_context(|| format!("the model of {}", args.scenario.display()))?;
@@ -113,6 +114,10 @@ pub(super) fn load(args: &Args) -> Result<Loaded> {
             (machine, findings)
         }
     };
+    if !args.dry_run {
+        let file = ModelRef { path: &model.path, sha256: &model.sha256 };
+        prepare_rows(&mut rows, &registry, file, &cache)?;
+    }
     let gguf = Gguf::open(&model.path)?;
     let tokenizer = Tokenizer::from_gguf(&gguf).ok().map(Arc::new);
     let (vocab_size, verify_text) = vocabulary(&gguf, tokenizer.as_deref())?;
