@@ -84,6 +84,8 @@ struct Provider {
     program: fn(&Path) -> Option<PathBuf>,
     /// Hash over what it would be built from now, where that can change under one version.
     sources: fn() -> Option<String>,
+    /// Makes a whole installation that is stale what it would be now, if that can be done without installing anew.
+    renew: fn(&Path, &mut Steps) -> Result<Option<Marker>>,
     /// Installs into an empty directory.
     install: fn(&Cache, &Path, &mut Steps) -> Result<Marker>,
 }
@@ -247,7 +249,14 @@ fn install(provider: &Provider, force: bool, cache: &Cache) -> Result<()> {
     }
     steps.say(&format!("setting up version {} in {}", provider.version, dir.display()));
     if dir.exists() {
+        let was_whole = matches!(marker::state(&dir), State::Whole(_));
         Marker::remove(&dir)?;
+        if !force
+            && was_whole
+            && let Some(marker) = (provider.renew)(&dir, &mut steps)?
+        {
+            return marker.write(&dir);
+        }
         std::fs::remove_dir_all(&dir).with_context(|| format!("{}: cannot remove", dir.display()))?;
     }
     std::fs::create_dir_all(&dir).with_context(|| format!("{}: cannot create", dir.display()))?;

@@ -21,6 +21,7 @@ pub(super) static PROVIDER: Provider = Provider {
     version: CANDLE_VERSION,
     program: |dir| Some(dir.join(PROGRAM)),
     sources: || workspace_root().and_then(|root| hash_sources(&root)).ok(),
+    renew: |_, _| Ok(None),
     install,
 };
 

@@ -31,6 +31,7 @@ pub(super) static PROVIDER: Provider = Provider {
     version: PACKAGE_VERSION,
     program: |dir| programs_dir(dir).map(|bin| bin.join("llama-server")),
     sources: || None,
+    renew: |_, _| Ok(None),
     install,
 };
 

@@ -55,6 +55,7 @@ macro_rules! provider {
             version: $version,
             program: |dir| Some(RUNNER.program(dir)),
             sources: || Some(RUNNER.hash()),
+            renew: |dir, steps| RUNNER.renew(dir, steps),
             install: |_, dir, steps| RUNNER.install(dir, steps),
         }
     }};
@@ -91,10 +92,7 @@ impl Runner {
         steps
             .run("making a virtual environment", &mut venv)
             .context("python3 cannot make virtual environments (Debian: `apt install python3-venv`)")?;
-        let runner_dir = dir.join("runner");
-        for (name, text) in self.files() {
-            write(&runner_dir.join(name), text)?;
-        }
+        let runner_dir = self.write_files(dir)?;
         let mut pip = Command::new(dir.join("bin/python"));
         pip.args(["-I", "-m", "pip", "--disable-pip-version-check", "--no-input", "install"])
             .args(["--require-hashes", "--no-deps", "--only-binary", ":all:", "--progress-bar", "off", "-r"])
@@ -104,9 +102,34 @@ impl Runner {
         });
         let n_packages = pinned(self.lock).count();
         steps.run(&format!("installing the packages of its lock file (at most {n_packages})"), &mut pip)?;
+        self.try_out(dir, steps)
+    }
+
+    /// An environment of the same lock file needs only the runner of today.
+    fn renew(&self, dir: &Path, steps: &mut Steps) -> Result<Option<Marker>> {
+        match std::fs::read_to_string(dir.join("runner").join(LOCK_FILE)) {
+            Ok(lock) if lock == self.lock => {
+                self.write_files(dir)?;
+                self.try_out(dir, steps).map(Some)
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// Writes the runner beside the environment; returns its folder.
+    fn write_files(&self, dir: &Path) -> Result<PathBuf> {
+        let runner_dir = dir.join("runner");
+        for (name, text) in self.files() {
+            write(&runner_dir.join(name), text)?;
+        }
         let program = self.program(dir);
         write(&program, START_SCRIPT)?;
         make_executable(&program)?;
+        Ok(runner_dir)
+    }
+
+    fn try_out(&self, dir: &Path, steps: &mut Steps) -> Result<Marker> {
+        let program = self.program(dir);
         steps
             .run("trying it", Command::new(&program).arg("--check"))
             .context("it was installed but does not run")?;
@@ -240,6 +263,38 @@ mod tests {
         assert_eq!(parse_python("3.9"), Some((3, 9)));
         assert!(parse_python("3.9") < Some((3, 11)));
         assert_eq!(parse_python("three"), None);
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn a_changed_runner_needs_no_new_environment() {
+        const RUNNER: Runner = Runner {
+            id: "x",
+            package: "x",
+            version: "1.0",
+            requirements: "# python: 3.10\n",
+            lock: "x==1.0\n",
+            sources: &[("runner.py", "new")],
+        };
+        let dir = tempfile::tempdir().unwrap();
+        let mut steps = Steps::start("x", dir.path()).unwrap();
+        let python = dir.path().join("bin/python");
+        let script = "#!/bin/sh\ncase \"$*\" in *--check) exit 0;; *runner.py*) echo x 1.0;; *) echo Python 3.11.7;; esac\n";
+        write(&python, script).unwrap();
+        make_executable(&python).unwrap();
+        assert_eq!(RUNNER.renew(dir.path(), &mut steps).unwrap(), None, "not whole");
+        let file = |name: &str| dir.path().join("runner").join(name);
+        write(&file("runner.py"), "old").unwrap();
+        write(&file(LOCK_FILE), "x==0.9\n").unwrap();
+        assert_eq!(RUNNER.renew(dir.path(), &mut steps).unwrap(), None, "of other packages");
+        assert_eq!(std::fs::read_to_string(file("runner.py")).unwrap(), "old");
+        write(&file(LOCK_FILE), RUNNER.lock).unwrap();
+        let marker = RUNNER.renew(dir.path(), &mut steps).unwrap().expect("the same packages");
+        assert_eq!((marker.version.as_str(), &marker.sources), ("1.0", &RUNNER.hash()));
+        assert_eq!(std::fs::read_to_string(file("runner.py")).unwrap(), "new");
+        assert!(marker.cpu.is_empty(), "it runs on every processor");
+        let newer = Runner { version: "1.1", ..RUNNER };
+        assert!(newer.renew(dir.path(), &mut steps).unwrap_err().to_string().contains("1.0 was installed"));
     }
 
     #[test]

@@ -8,6 +8,7 @@ only when compiled. Attention is PyTorch's scaled dot product. In bfloat16 the d
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -50,10 +51,10 @@ class Transformers(StepBackend):
         torch.ones(2, 2).mm(torch.ones(2, 2))
 
     def prepare(self, model: Path, out: Path) -> None:
-        dequantized = self._from_pretrained(model.parent, gguf_file=model.name)
-        # They are plain tensors now; without this they would be saved as a quantized model, which GGUF cannot be.
-        dequantized.hf_quantizer = None
-        del dequantized.config.quantization_config
+        from transformers import GgufConfig
+
+        config = GgufConfig(gguf_file=model.name, dequantize=True)
+        dequantized = self._from_pretrained(model.parent, gguf_file=model.name, quantization_config=config)
         dequantized.save_pretrained(out)
 
     def load(self, job: Job) -> int:
@@ -106,6 +107,7 @@ class Transformers(StepBackend):
             return int(self.last_logits.argmax())
 
     def _from_pretrained(self, directory: Path, **options: Any) -> Any:
+        os.environ["HF_HUB_OFFLINE"] = "1"
         import torch
         from transformers import AutoModelForCausalLM
 
