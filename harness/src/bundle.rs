@@ -111,6 +111,9 @@ pub struct FrameworkRecord {
     pub program: Option<ProgramRecord>,
     /// Why it cannot be measured, if so.
     pub unavailable: Option<Unavailable>,
+    /// What it made of the model file before anything was measured, if it has to.
+    #[serde(default)]
+    pub prepared: Option<crate::setup::Prepared>,
 }
 
 /// A program file.

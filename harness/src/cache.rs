@@ -3,6 +3,7 @@
 //! ```text
 //! <root>/models/…                            model files
 //! <root>/frameworks/<id>/<version>/…         what `harness setup` installed, with a marker once it is whole
+//! <root>/prepared/<id>/<version>-<model>/…   what a framework makes of a model file before it is measured
 //! <root>/build/…                             build directories that a later setup goes on from
 //! <root>/logs/…                              full logs of setups
 //! ```
@@ -49,6 +50,11 @@ impl Cache {
     /// An installed framework.
     pub fn framework_dir(&self, id: &str, version: &str) -> PathBuf {
         self.root.join("frameworks").join(id).join(version)
+    }
+
+    /// What the framework `id` makes of a model file; `name` tells its version and the file.
+    pub fn prepared_dir(&self, id: &str, name: &str) -> PathBuf {
+        self.root.join("prepared").join(id).join(name)
     }
 
     /// A build directory, kept between builds.

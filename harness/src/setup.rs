@@ -7,6 +7,8 @@
 mod candle;
 mod llama_cpp;
 mod marker;
+mod prepare;
+mod python;
 mod search;
 mod step;
 mod version;
@@ -20,17 +22,19 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use step::Steps;
 
+pub use prepare::{Preparation, Prepared, prepare};
 pub use version::{AskError, ask_version};
 
-/// What `setup` can install: one file and one line here for each.
-const PROVIDERS: [&Provider; 2] = [&llama_cpp::PROVIDER, &candle::PROVIDER];
+/// What `setup` can install: one file and one line here for each; for those driven from Python see [`python`].
+fn providers() -> impl Iterator<Item = &'static Provider> {
+    [&llama_cpp::PROVIDER, &candle::PROVIDER].into_iter().chain(&python::PROVIDERS)
+}
 
 /// What a person has to do for the others.
-const BY_HAND: [(&str, &str); 6] = [
+const BY_HAND: [(&str, &str); 5] = [
     ("ollama", "install Ollama (https://ollama.com), so that `ollama` is on PATH"),
     ("lm-studio", "install LM Studio (https://lmstudio.ai) and its command line, so that `lms` is on PATH"),
     ("onnxruntime", "nothing can be done yet: its runner is not written"),
-    ("transformers", "nothing can be done yet: its runner is not written"),
     ("mistral.rs", "nothing can be done yet: its server is not driven"),
     ("openvino-genai", "nothing can be done yet: its runner is not written"),
 ];
@@ -51,7 +55,7 @@ struct Provider {
 
 impl Provider {
     fn of(id: &str) -> Option<&'static Provider> {
-        PROVIDERS.into_iter().find(|p| p.ids.contains(&id))
+        providers().find(|p| p.ids.contains(&id))
     }
 
     fn dir(&self, cache: &Cache) -> PathBuf {
@@ -124,7 +128,7 @@ pub fn can_install(id: &str) -> bool {
 
 /// The frameworks that `harness setup` installs when none are named.
 pub fn installable_ids() -> impl Iterator<Item = &'static str> {
-    PROVIDERS.into_iter().map(|p| p.ids[0])
+    providers().map(|p| p.ids[0])
 }
 
 /// Looks for a framework's program.
@@ -268,7 +272,7 @@ fn installed(provider: &Provider, cache: &Cache) -> Result<Located, Option<Strin
 /// Why an installation should be made anew.
 fn notes(provider: &Provider, marker: &Marker) -> Vec<String> {
     let is_older = (provider.sources)().is_some_and(|now| now != marker.sources);
-    let is_foreign = marker.cpu != marker::cpu_identity();
+    let is_foreign = !marker.cpu.is_empty() && marker.cpu != marker::cpu_identity();
     let older = is_older.then_some("built from other sources than those that are here now");
     let foreign = is_foreign.then_some("built for another processor");
     [older, foreign].into_iter().flatten().map(str::to_owned).collect()

@@ -369,5 +369,6 @@ fn framework(label: &str) -> FrameworkRecord {
             kind: FailureKind::Missing,
             reason: "`ollama` is not on the PATH; install it from its home page".to_owned(),
         }),
+        prepared: None,
     }
 }

@@ -31,6 +31,8 @@ from pathlib import Path
 from typing import Any, TextIO
 
 PROTOCOL_VERSION = 1
+SOURCE_FILE = "source.json"
+"""In a prepared directory: what it was made from."""
 
 Top = list[tuple[int, float]]
 """Token ids with a value each, largest first and the smaller id first of equals."""
@@ -150,6 +152,11 @@ class Backend(ABC):
     def load(self, job: Job) -> int:
         """Loads the model; returns the compute threads in use."""
 
+    def told_settings(self) -> dict[str, Any]:
+        """What it works with after `load`, as far as it knows: `context`, `batch`, `kv_type`, `model_bytes` and the like of
+        the protocol's `ready`."""
+        return {}
+
     def clear(self) -> None:
         """Forgets every position. Called before each request, not timed."""
 
@@ -233,6 +240,19 @@ def package_version(package: str) -> str:
     return importlib.metadata.version(package)
 
 
+def prepared_from(out: Path) -> int | None:
+    """Size of the model file that `--prepare` made the directory `out` from, bytes; None: it does not tell."""
+    try:
+        return json.loads((out / SOURCE_FILE).read_text(encoding="utf-8"))["bytes"]
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+def _prepare(backend: Backend, model: Path, out: Path) -> None:
+    backend.prepare(model, out)
+    (out / SOURCE_FILE).write_text(json.dumps({"bytes": model.stat().st_size}), encoding="utf-8")
+
+
 def serve(backend: Backend, jobs: TextIO, events: TextIO) -> bool:
     """Carries out the job on `jobs`, says so on `events`, then waits for the end of `jobs`; whether all went well."""
     try:
@@ -260,7 +280,8 @@ def _carry_out(backend: Backend, job: Job, events: TextIO) -> None:
     )
     started = time.perf_counter_ns()
     threads_used = backend.load(job)
-    _say(events, "ready", load_ns=time.perf_counter_ns() - started, threads_used=threads_used)
+    load_ns = time.perf_counter_ns() - started
+    _say(events, "ready", load_ns=load_ns, threads_used=threads_used, settings=backend.told_settings())
     for rep, prompt in enumerate(job.prompts):
         is_cold = rep == 0 and job.cold_generate > 0
         if rep == 0 or (rep == 1 and job.cold_generate > 0):
@@ -349,7 +370,7 @@ def main(backend_class: Callable[[dict[str, str]], Backend], args: Sequence[str]
     elif action == "--check":
         backend.check()
     elif action == "--prepare":
-        backend.prepare(*paths)
+        _prepare(backend, *paths)
     else:
         return 0 if serve(backend, sys.stdin, out) else 1
     return 0

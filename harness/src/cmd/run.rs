@@ -6,6 +6,7 @@ mod launching;
 mod loading;
 mod looking;
 mod planning;
+mod preparing;
 mod progress;
 mod provenance;
 mod verifying;

@@ -43,6 +43,8 @@ pub struct LaunchRequest<'a> {
     pub program: Option<&'a Path>,
     /// The version that was found for it, where it does not say so itself.
     pub program_version: Option<&'a str>,
+    /// Directory of what it made of the model file beforehand; see [`Entry::prepare`].
+    pub prepared: Option<&'a Path>,
     /// This program, `harness`.
     pub harness: &'a Path,
     /// The model file.
@@ -84,11 +86,14 @@ impl LaunchRequest<'_> {
 
     /// The program, which this driver needs.
     fn needed_program(&self) -> Result<&Path, Failure> {
-        self.program.ok_or_else(|| Failure {
-            kind: FailureKind::Missing,
-            message: format!("{} is not installed: run `harness setup {0}`", self.entry.id),
-        })
+        needed(self.program, &self.entry.id)
     }
+}
+
+/// The program of the framework `id`, which its driver needs.
+fn needed<'a>(program: Option<&'a Path>, id: &str) -> Result<&'a Path, Failure> {
+    let message = || format!("{id} is not installed: run `harness setup {id}`");
+    program.ok_or_else(|| Failure::new(FailureKind::Missing, message()))
 }
 
 /// What to start, and how to talk to it.
@@ -240,6 +245,7 @@ pub(crate) mod testing {
             options: registry.get(id).expect("known").options.clone(),
             program: Some(Path::new("/opt/bin/llama-server")),
             program_version: Some("b11434"),
+            prepared: Some(Path::new("/cache/prepared/x")),
             harness: Path::new("/opt/bin/harness"),
             model: ModelRef { path: Path::new("/models/m.gguf"), sha256: "abc" },
             launch_id: "b00-x-chat-t2",

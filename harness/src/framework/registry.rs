@@ -45,6 +45,8 @@ pub struct Entry {
     pub reason: Option<String>,
     /// How a runner is started, with placeholders.
     pub command: Vec<String>,
+    /// Makes of the model file, once, what the runner loads; with placeholders. Empty: nothing has to be made.
+    pub prepare: Vec<String>,
     /// Environment of the runner, with placeholders.
     pub environment: BTreeMap<String, String>,
     /// The runner's times are simulated: load is what it says, not what the launcher's clock says.
@@ -182,6 +184,8 @@ struct WireEntry {
     #[serde(default)]
     command: Vec<String>,
     #[serde(default)]
+    prepare: Vec<String>,
+    #[serde(default)]
     environment: BTreeMap<String, String>,
     #[serde(default)]
     self_reported_load: bool,
@@ -217,6 +221,9 @@ impl TryFrom<WireEntry> for Entry {
         if (wire.driver == "runner") == wire.command.is_empty() {
             return wrong("give `command` exactly where driver is runner".into());
         }
+        if wire.driver != "runner" && !wire.prepare.is_empty() {
+            return wrong("`prepare` is for driver runner".into());
+        }
         if let Some(name) = wire.path_options.iter().find(|name| !wire.options.contains_key(*name)) {
             return wrong(format!("`{name}` of path_options is no option"));
         }
@@ -236,6 +243,7 @@ impl TryFrom<WireEntry> for Entry {
             cross_check: wire.cross_check,
             reason: wire.reason,
             command: wire.command,
+            prepare: wire.prepare,
             environment: wire.environment,
             self_reported_load: wire.self_reported_load,
             programs: wire.programs,
@@ -282,6 +290,7 @@ mod tests {
         check("    driver: none\n    reason: later\n", "ok");
         check("    driver: runner\n", "give `command` exactly");
         check("    driver: none\n", "give `reason` exactly");
+        check("    driver: none\n    reason: later\n    prepare: [x]\n", "`prepare` is for driver runner");
         check("    driver: dance\n", "no driver `dance`; there are none, runner, llama-server");
         check("    driver: none\n    reason: later\n    colour: red\n", "unknown field `colour`");
         check("    driver: none\n    reason: later\n    colour: red\n", "line 1");

@@ -1,23 +1,70 @@
 //! Frameworks that speak the runner protocol: their entry in frameworks.yaml is all there is to say.
 
-use super::{Conversation, Failure, LaunchRequest, LaunchSpec, path_arg};
+use super::registry::Entry;
+use super::{Conversation, Failure, LaunchRequest, LaunchSpec, needed, path_arg};
 use crate::protocol::{Job, JobModel, PROTOCOL_VERSION};
 use crate::sample::FailureKind;
 use std::collections::BTreeMap;
+use std::path::Path;
+
+/// What the placeholders of an entry's templates stand for.
+#[derive(Debug, Clone, Copy)]
+pub struct Values<'a> {
+    /// The framework.
+    pub id: &'a str,
+    /// This program, `harness`.
+    pub harness: &'a Path,
+    /// The framework's.
+    pub program: Option<&'a Path>,
+    /// The model file.
+    pub model: &'a Path,
+    /// Directory of what is made of it beforehand.
+    pub prepared: Option<&'a Path>,
+    /// Settings of the row.
+    pub options: &'a BTreeMap<String, String>,
+    /// Threads and id of the launch, where there is one.
+    pub launch: Option<(u32, &'a str)>,
+}
+
+impl<'a> Values<'a> {
+    fn of(request: &'a LaunchRequest) -> Values<'a> {
+        Values {
+            id: &request.entry.id,
+            harness: request.harness,
+            program: request.program,
+            model: request.model.path,
+            prepared: request.prepared,
+            options: &request.options,
+            launch: Some((request.threads, request.launch_id)),
+        }
+    }
+}
 
 /// Fills the entry's command template and writes the job.
 pub(super) fn describe(request: &LaunchRequest) -> Result<LaunchSpec, Failure> {
     let entry = request.entry;
-    let argv = entry.command.iter().map(|part| fill(part, request)).collect::<Result<_, _>>()?;
+    let argv = fill_all(&entry.command, &Values::of(request))?;
     let self_reported_load = entry.self_reported_load;
     let conversation = Conversation::Runner { job: job(request)?, self_reported_load };
     Ok(LaunchSpec { argv, env: environment(request)?, cpus: None, conversation })
 }
 
+/// Program and arguments that make of the model file what the runner loads.
+///
+/// # Errors
+/// If a placeholder has no value.
+pub fn preparation(entry: &Entry, values: &Values) -> Result<Vec<String>, Failure> {
+    fill_all(&entry.prepare, values)
+}
+
 /// The entry's environment, its placeholders filled.
 pub(super) fn environment(request: &LaunchRequest) -> Result<BTreeMap<String, String>, Failure> {
     let variables = request.entry.environment.iter();
-    variables.map(|(name, value)| Ok((name.clone(), fill(value, request)?))).collect()
+    variables.map(|(name, value)| Ok((name.clone(), fill(value, &Values::of(request))?))).collect()
+}
+
+fn fill_all(parts: &[String], values: &Values) -> Result<Vec<String>, Failure> {
+    parts.iter().map(|part| fill(part, values)).collect()
 }
 
 fn job(request: &LaunchRequest) -> Result<Job, Failure> {
@@ -36,32 +83,33 @@ fn job(request: &LaunchRequest) -> Result<Job, Failure> {
 }
 
 /// Replaces the `{placeholders}` of one part of a command.
-fn fill(part: &str, request: &LaunchRequest) -> Result<String, Failure> {
+fn fill(part: &str, values: &Values) -> Result<String, Failure> {
     let mut filled = String::new();
     let mut rest = part;
     while let Some((before, after)) = rest.split_once('{') {
-        let (name, after) = after.split_once('}').ok_or_else(|| unknown(part, request))?;
+        let (name, after) = after.split_once('}').ok_or_else(|| unknown(part, values))?;
         filled.push_str(before);
-        filled.push_str(&value(name, request)?.ok_or_else(|| unknown(part, request))?);
+        filled.push_str(&value(name, values)?.ok_or_else(|| unknown(part, values))?);
         rest = after;
     }
     filled.push_str(rest);
     Ok(filled)
 }
 
-fn value(name: &str, request: &LaunchRequest) -> Result<Option<String>, Failure> {
+fn value(name: &str, values: &Values) -> Result<Option<String>, Failure> {
     Ok(match name {
-        "harness" => Some(path_arg(request.harness)?),
-        "program" => Some(path_arg(request.needed_program()?)?),
-        "model" => Some(path_arg(request.model.path)?),
-        "threads" => Some(request.threads.to_string()),
-        "launch_id" => Some(request.launch_id.into()),
-        _ => name.strip_prefix("option.").and_then(|option| request.options.get(option)).cloned(),
+        "harness" => Some(path_arg(values.harness)?),
+        "program" => Some(path_arg(needed(values.program, values.id)?)?),
+        "model" => Some(path_arg(values.model)?),
+        "prepared" => values.prepared.map(path_arg).transpose()?,
+        "threads" => values.launch.map(|(threads, _)| threads.to_string()),
+        "launch_id" => values.launch.map(|(_, launch_id)| launch_id.into()),
+        _ => name.strip_prefix("option.").and_then(|option| values.options.get(option)).cloned(),
     })
 }
 
-fn unknown(part: &str, request: &LaunchRequest) -> Failure {
-    let id = &request.entry.id;
+fn unknown(part: &str, values: &Values) -> Failure {
+    let id = values.id;
     Failure::new(FailureKind::Unsupported, format!("frameworks.yaml: {id}: cannot fill `{part}`"))
 }
 
@@ -89,6 +137,21 @@ mod tests {
     }
 
     #[test]
+    fn what_is_prepared_is_what_is_loaded() {
+        with_request("transformers", |request| {
+            let argv = preparation(request.entry, &Values { launch: None, ..Values::of(&request) });
+            let program = "/opt/bin/llama-server";
+            let wanted = format!("{program} --prepare /models/m.gguf /cache/prepared/x dtype=float32");
+            assert_eq!(argv.expect("fillable").join(" "), wanted);
+            let spec = describe(&request).expect("describable");
+            assert_eq!(spec.argv.join(" "), format!("{program} dtype=float32 prepared=/cache/prepared/x"));
+            let unprepared = LaunchRequest { prepared: None, ..request };
+            let failure = describe(&unprepared).expect_err("nothing to load");
+            assert_eq!(failure.message, "frameworks.yaml: transformers: cannot fill `prepared={prepared}`");
+        });
+    }
+
+    #[test]
     fn a_runner_without_its_program_is_missing() {
         with_request("candle", |mut request| {
             request.program = None;
@@ -102,7 +165,7 @@ mod tests {
     fn placeholders_that_mean_nothing_are_refused() {
         with_request("fake", |request| {
             for part in ["{nonsense}", "{option.none}", "{harness"] {
-                let failure = fill(part, &request).expect_err(part);
+                let failure = fill(part, &Values::of(&request)).expect_err(part);
                 assert_eq!(failure.message, format!("frameworks.yaml: fake: cannot fill `{part}`"));
             }
         });

@@ -17,7 +17,7 @@ pub(super) struct Marker {
     pub(super) version: String,
     /// Hash over what it was built from; empty where the version says it all.
     pub(super) sources: String,
-    /// The processor that it was built for: native code may not run on another.
+    /// The processor that it was built for: native code may not run on another. Empty: it runs on any.
     pub(super) cpu: String,
     /// How it was built, for the manifest.
     pub(super) build: String,
@@ -35,6 +35,11 @@ pub(super) enum State {
 impl Marker {
     pub(super) fn new(version: &str, sources: String, build: String) -> Self {
         Self { schema: MARKER_SCHEMA, version: version.to_owned(), sources, cpu: cpu_identity(), build }
+    }
+
+    /// Of an installation that is the same on every processor.
+    pub(super) fn portable(version: &str, sources: String, build: String) -> Self {
+        Self { cpu: String::new(), ..Self::new(version, sources, build) }
     }
 
     /// Declares the installation in `dir` whole. The marker appears at once or not at all.

@@ -26,9 +26,14 @@ pub(super) struct Steps {
 impl Steps {
     /// Starts a new log in `logs_dir`; that of the setup before is replaced.
     pub(super) fn start(id: &str, logs_dir: &Path) -> Result<Self> {
+        Self::logged(id, logs_dir, &format!("setup-{id}.log"))
+    }
+
+    /// Starts the log `file_name`.
+    pub(super) fn logged(id: &str, logs_dir: &Path, file_name: &str) -> Result<Self> {
         std::fs::create_dir_all(logs_dir)
             .with_context(|| format!("{}: cannot create", logs_dir.display()))?;
-        let log_path = logs_dir.join(format!("setup-{id}.log"));
+        let log_path = logs_dir.join(file_name);
         let log =
             File::create(&log_path).with_context(|| format!("{}: cannot create", log_path.display()))?;
         Ok(Self { id: id.to_owned(), log_path, log })

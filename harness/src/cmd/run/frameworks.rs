@@ -20,6 +20,8 @@ pub(super) struct Row {
     pub(super) options: BTreeMap<String, String>,
     /// Where its program is.
     pub(super) program: Option<PathBuf>,
+    /// Where what it made of the model file is.
+    pub(super) prepared: Option<PathBuf>,
 }
 
 impl Row {
@@ -51,6 +53,7 @@ pub(super) fn find(
                 record: FrameworkRecord { program: Some(found), ..described(entry, &spec.label) },
                 options,
                 program: Some(program),
+                prepared: None,
             },
             Err(failure) => Row {
                 record: FrameworkRecord {
@@ -59,6 +62,7 @@ pub(super) fn find(
                 },
                 options: BTreeMap::new(),
                 program: None,
+                prepared: None,
             },
         })
     };
@@ -117,6 +121,7 @@ fn described(entry: &Entry, label: &str) -> FrameworkRecord {
         home_page: entry.home_page.clone(),
         program: None,
         unavailable: None,
+        prepared: None,
     }
 }
 

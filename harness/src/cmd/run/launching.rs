@@ -177,6 +177,7 @@ fn spec(
         options: row.options.clone(),
         program: row.program.as_deref(),
         program_version: version,
+        prepared: row.prepared.as_deref(),
         harness: &harness,
         model: ModelRef { path: &loaded.model.path, sha256: &loaded.model.sha256 },
         launch_id: &planned.launch_id,

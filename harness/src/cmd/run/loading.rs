@@ -1,11 +1,12 @@
 //! What a run works with: the scenario, the machine, the model file and the frameworks.
 
 use super::frameworks::{Row, find};
+use super::preparing::prepare_rows;
 use super::{Args, Usage, looking};
 use crate::bundle::{self, Bundle, ReadPerToken};
 use crate::cache::Cache;
 use crate::cmd::models::Meter;
-use crate::framework::Registry;
+use crate::framework::{ModelRef, Registry};
 use crate::machine::Machine;
 use crate::model::{self, ModelFile, Tools};
 use crate::preflight::{Finding, MachineLock};
@@ -69,7 +70,7 @@ pub(super) fn load(args: &Args) -> Result<Loaded> {
     }
     let cache = Cache::from_env()?;
     let base_dir = scenario_dir(&args.scenario)?;
-    let rows = find(&scenario, &registry, &cache, &base_dir, args.setup)?;
+    let mut rows = find(&scenario, &registry, &cache, &base_dir, args.setup)?;
     let mut meter = Meter::new();
     let model = model::ensure(&scenario.model, &base_dir, &cache, &Tools::default(), &mut |p| meter.show(p))
         .with_context(|| format!("the model of {}", args.scenario.display()))?;
@@ -87,6 +88,10 @@ pub(super) fn load(args: &Args) -> Result<Loaded> {
             (machine, findings)
         }
     };
+    if !args.dry_run {
+        let file = ModelRef { path: &model.path, sha256: &model.sha256 };
+        prepare_rows(&mut rows, &registry, file, &cache)?;
+    }
     let gguf = Gguf::open(&model.path)?;
     let (vocab_size, verify_text) = vocabulary(&gguf)?;
     let read_per_token = model::read_per_token(&gguf)
