@@ -34,7 +34,6 @@ fn providers() -> impl Iterator<Item = &'static Provider> {
 const BY_HAND: [(&str, &str); 5] = [
     ("ollama", "install Ollama (https://ollama.com), so that `ollama` is on PATH"),
     ("lm-studio", "install LM Studio (https://lmstudio.ai) and its command line, so that `lms` is on PATH"),
-    ("onnxruntime", "nothing can be done yet: its runner is not written"),
     ("mistral.rs", "nothing can be done yet: its server is not driven"),
     ("openvino-genai", "nothing can be done yet: its runner is not written"),
 ];

@@ -58,8 +58,10 @@ macro_rules! provider {
 }
 
 /// A further framework is one folder, one line here and one entry in frameworks.yaml.
-pub(super) static PROVIDERS: [Provider; 1] =
-    [provider!("transformers", "transformers", "5.24.0", ["runner.py"])];
+pub(super) static PROVIDERS: [Provider; 2] = [
+    provider!("onnxruntime", "onnxruntime", "1.32.0", ["runner.py", "graph.py", "source.py", "blocks.py"]),
+    provider!("transformers", "transformers", "5.24.0", ["runner.py"]),
+];
 
 impl Runner {
     fn program(&self, dir: &Path) -> PathBuf {

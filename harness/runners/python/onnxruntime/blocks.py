@@ -24,9 +24,7 @@ Floats = NDArray[np.float32]
 Decoded = tuple[NDArray[np.int16], Floats, Floats | None]
 
 # IQ4_NL: what each of the sixteen codes stands for.
-IQ4_NL_VALUES = np.array(
-    [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113], dtype=np.int16
-)
+IQ4_NL_VALUES = np.array([-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113], dtype=np.int16)
 
 
 @dataclass(frozen=True)

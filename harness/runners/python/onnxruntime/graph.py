@@ -107,7 +107,7 @@ class Graph:
         blocks = [matrix for matrix in matrices if isinstance(matrix, Blocks)]
         if len(blocks) == len(matrices) and all(matrix.like(blocks[0]) for matrix in blocks):
             return [self._block_product(x, "+".join(names), stacked(blocks))]
-        return [self._product(x, name, matrix) for name, matrix in zip(names, matrices)]
+        return [self._product(x, name, matrix) for name, matrix in zip(names, matrices, strict=True)]
 
     def _product(self, x: str, name: str, matrix: Blocks | NDArray[np.float32]) -> str:
         if isinstance(matrix, Blocks):
