@@ -31,7 +31,7 @@ fn providers() -> impl Iterator<Item = &'static Provider> {
 }
 
 /// What a person has to do for the others.
-const BY_HAND: [(&str, &str); 5] = [
+const BY_HAND: [(&str, &str); 4] = [
     ("ollama", "install Ollama (https://ollama.com), so that `ollama` is on PATH"),
     ("lm-studio", "install LM Studio (https://lmstudio.ai) and its command line, so that `lms` is on PATH"),
     ("mistral.rs", "nothing can be done yet: its server is not driven"),

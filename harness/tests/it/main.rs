@@ -11,6 +11,8 @@ mod kills;
 #[cfg(target_os = "linux")]
 mod launcher;
 #[cfg(unix)]
+mod python;
+#[cfg(unix)]
 mod run;
 #[cfg(unix)]
 mod support;
