@@ -81,7 +81,7 @@ mod tests {
             let names: Vec<String> = names.iter().map(|&n| n.to_owned()).collect();
             choose(&registry, &names).map(|entries| entries.iter().map(|e| e.id.clone()).collect::<Vec<_>>())
         };
-        assert_eq!(ids(&[]).unwrap(), ["llama.cpp", "candle", "transformers"]);
+        assert_eq!(ids(&[]).unwrap(), ["llama.cpp", "candle", "onnxruntime", "transformers"]);
         assert_eq!(ids(&["candle", "ollama"]).unwrap(), ["candle", "ollama"]);
         let message = ids(&["lama.cpp"]).unwrap_err();
         assert!(

@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 
 /// Lines of the log quoted when a step fails.
 const TAIL_LINES: usize = 15;
+/// A sign of life quotes this much of the last line.
+const LINE_CHARS_MAX: usize = 120;
 /// Where there is no terminal, a sign of life this often.
 const PLAIN_INTERVAL: Duration = Duration::from_secs(30);
 const TICK: Duration = Duration::from_millis(200);
@@ -168,7 +170,8 @@ impl Display {
         } else if self.said.elapsed() >= PLAIN_INTERVAL {
             self.said = Instant::now();
             let seconds = self.started.elapsed().as_secs();
-            eprintln!("{}: {} … {seconds} s: {}", self.id, self.title, self.last_line);
+            let line: String = self.last_line.chars().take(LINE_CHARS_MAX).collect();
+            eprintln!("{}: {} … {seconds} s: {line}", self.id, self.title);
         }
     }
 

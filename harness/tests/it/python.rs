@@ -1,10 +1,29 @@
-//! The Python runners' own tests, run by the Python that `harness setup` made for them.
+//! Tests that are written in Python: of the module that Python runners share, and of the runners.
 
 use harness::cache::Cache;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Needs no network; says so where nothing is installed to test with.
+#[test]
+fn the_module_of_python_runners_passes_its_own_tests() {
+    let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/runners/python");
+    let mut python = Command::new("python3");
+    // Isolated from the user's packages and variables, and writing nothing into the source tree.
+    python.args(["-E", "-s", "-B", "-m", "unittest", "test_harness_runner"]).current_dir(dir);
+    match python.output() {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            eprintln!("skipped: there is no python3 on PATH");
+        }
+        Err(error) => panic!("python3 cannot be started: {error}"),
+        Ok(output) => {
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success(), "{said}");
+            assert!(said.contains("Ran ") && !said.contains("Ran 0 tests"), "{said}");
+        }
+    }
+}
+
+/// By the Python that `harness setup` made for each. Needs no network; says so where nothing is installed to test with.
 #[test]
 fn python_runners_pass_their_own_tests() {
     let runners = Path::new(env!("CARGO_MANIFEST_DIR")).join("runners/python");
