@@ -35,7 +35,7 @@ fn providers() -> impl Iterator<Item = &'static Provider> {
 }
 
 /// What a person has to do for the others.
-const BY_HAND: [ByHand; 4] = [
+const BY_HAND: [ByHand; 3] = [
     ByHand {
         id: "ollama",
         linux: "install Ollama (https://ollama.com/download/linux), so that `ollama` is on PATH, or name a running one: options {url}",
@@ -48,7 +48,6 @@ const BY_HAND: [ByHand; 4] = [
         macos: "install LM Studio (https://lmstudio.ai), start it once and run `~/.lmstudio/bin/lms bootstrap`, so that \
                 `lms` is on PATH, or name a running one: options {url}",
     },
-    ByHand::anywhere("onnxruntime", "nothing can be done yet: its runner is not written"),
     ByHand::anywhere(
         "ik_llama.cpp",
         "build it (https://github.com/ikawrakow/ik_llama.cpp: `cmake -B build -DGGML_NATIVE=ON`, `cmake --build build \

@@ -164,7 +164,7 @@ mod tests {
         };
         assert_eq!(
             ids(&[]).unwrap(),
-            ["llama.cpp", "candle", "transformers", "mistral.rs", "openvino-genai"]
+            ["llama.cpp", "candle", "onnxruntime", "transformers", "mistral.rs", "openvino-genai"]
         );
         assert_eq!(ids(&["candle", "ollama"]).unwrap(), ["candle", "ollama"]);
         let message = ids(&["lama.cpp"]).unwrap_err();

@@ -62,7 +62,8 @@ macro_rules! provider {
 }
 
 /// A further framework is one folder, one line here and one entry in frameworks.yaml.
-pub(super) static PROVIDERS: [Provider; 3] = [
+pub(super) static PROVIDERS: [Provider; 4] = [
+    provider!("onnxruntime", "onnxruntime", "1.32.0", ["runner.py", "graph.py", "source.py", "blocks.py"]),
     provider!("transformers", "transformers", "5.24.0", ["runner.py"]),
     provider!("mistral.rs", "mistralrs", "0.9.5", ["runner.py", "ids.py"]),
     provider!("openvino-genai", "openvino-genai", "2026.4.1.0", ["runner.py"]),
