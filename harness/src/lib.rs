@@ -5,6 +5,8 @@
 #![forbid(unsafe_code)]
 
 pub mod units;
+pub mod rating;
+pub mod published;
 pub mod redact;
 pub mod cache;
 pub mod machine;
