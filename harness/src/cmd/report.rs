@@ -260,7 +260,7 @@ mod tests {
             "{made}"
         );
         assert!(made.contains("| Executive Summary | SmallMind | vs llama.cpp | -30% | -34% |"), "{made}");
-        assert_eq!(published_files(dir.path()).unwrap(), [file.clone()]);
+        assert_eq!(published_files(dir.path()).unwrap(), std::slice::from_ref(&file));
         assert!(published_files(&dir.path().join("none")).is_err());
         fs::write(&file, text.replace("schema: 1", "schema: 9")).unwrap();
         assert_eq!(code(false), format!("{:?}", ExitCode::from(2)));
