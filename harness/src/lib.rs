@@ -6,6 +6,8 @@
 
 pub mod units;
 pub mod escape;
+pub mod rating;
+pub mod published;
 pub mod redact;
 pub mod cache;
 pub mod machine;

@@ -2,6 +2,7 @@
 
 mod facts;
 mod method;
+mod published;
 mod tables;
 mod text;
 mod trust;
@@ -11,6 +12,8 @@ mod view;
 
 use crate::bundle::Manifest;
 use crate::chart::{Chart, charts};
+pub use published::render_published;
+
 use crate::sample::LaunchRecord;
 use crate::summary::{summarize, to_csv};
 use tera::{Context, Tera};

@@ -3,7 +3,8 @@
 use crate::bundle::{self, Bundle, write_atomically};
 use crate::chart::KINDS;
 use crate::escape::printable;
-use crate::report::{Rendered, render};
+use crate::published::Published;
+use crate::report::{Rendered, render, render_published};
 use anyhow::{Context, Result, bail};
 use std::fs;
 use std::io::ErrorKind;
@@ -12,6 +13,8 @@ use std::process::ExitCode;
 
 /// Where bundles are looked for when none is named.
 const RUNS_DIR: &str = "reports/runs";
+/// Where files of published figures are looked for when none is named.
+const REFERENCE_DIR: &str = "reports/reference";
 
 /// Arguments of `harness report`.
 #[derive(Debug, clap::Args)]
@@ -25,10 +28,17 @@ pub struct Args {
     /// Write nothing; exit with 1 if a file is not what would be written.
     #[arg(long)]
     check: bool,
+    /// Make the tables of a published comparison again from its figures, beside their file or into --out; without a
+    /// file, of every one under reports/reference.
+    #[arg(long, value_name = "FILE", num_args = 0.., conflicts_with = "bundles")]
+    reference_only: Option<Vec<PathBuf>>,
 }
 
 /// Writes the reports, or checks those that are there.
 pub fn run(args: Args) -> Result<ExitCode> {
+    if let Some(files) = &args.reference_only {
+        return published(files, &args);
+    }
     let dirs = if args.bundles.is_empty() { vec![newest(Path::new(RUNS_DIR))?] } else { args.bundles };
     let mut n_stale = 0;
     for dir in &dirs {
@@ -53,6 +63,50 @@ pub fn run(args: Args) -> Result<ExitCode> {
     Ok(if n_stale == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+/// Writes or checks the tables of published comparisons.
+fn published(files: &[PathBuf], args: &Args) -> Result<ExitCode> {
+    let files = if files.is_empty() { published_files(Path::new(REFERENCE_DIR))? } else { files.to_vec() };
+    let mut n_stale = 0;
+    for file in &files {
+        let published = match Published::load(file) {
+            Ok(published) => published,
+            Err(error) => {
+                eprintln!("error: {}", printable(&error.to_string()));
+                return Ok(ExitCode::from(2));
+            }
+        };
+        let name = file.file_name().unwrap_or_default().to_string_lossy();
+        let markdown = render_published(&published, &name);
+        let beside = file.with_extension("md");
+        let out = match &args.out {
+            Some(out) => out.join(beside.file_name().unwrap_or_default()),
+            None => beside,
+        };
+        if args.check {
+            n_stale += usize::from(!is_current(&out, &markdown)?);
+        } else {
+            out.parent().map_or(Ok(()), fs::create_dir_all).with_context(|| out.display().to_string())?;
+            write_atomically(&out, markdown.as_bytes()).with_context(|| out.display().to_string())?;
+            println!("{}", out.display());
+        }
+    }
+    Ok(if n_stale == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The files of published figures in `dir`.
+fn published_files(dir: &Path) -> Result<Vec<PathBuf>> {
+    let none = || format!("{}: no published figures here; name a file", dir.display());
+    let entries = fs::read_dir(dir).with_context(none)?;
+    let paths = entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
+    let mut files: Vec<PathBuf> =
+        paths.into_iter().filter(|path| path.extension().is_some_and(|e| e == "yaml")).collect();
+    files.sort();
+    if files.is_empty() {
+        bail!(none());
+    }
+    Ok(files)
+}
+
 /// Writes `report.md`, `summary.csv` and the charts of a bundle into `out`; returns the path of the report.
 pub fn write(bundle: &Bundle, out: &Path) -> Result<PathBuf> {
     write_files(&render(&bundle.manifest, &bundle.records), out)
@@ -73,22 +127,29 @@ fn write_files(rendered: &Rendered, out: &Path) -> Result<PathBuf> {
 /// Names every file that is not what would be written; returns how many there are.
 fn check(rendered: &Rendered, out: &Path) -> Result<usize> {
     let mut n_stale = 0;
-    let mut stale = |path: &Path, why: &str| {
-        eprintln!("stale: {}: {why}; run `harness report` again", path.display());
-        n_stale += 1;
-    };
     for (path, content) in files(rendered, out) {
-        match fs::read(&path) {
-            Ok(found) if found == content.as_bytes() => {}
-            Ok(_) => stale(&path, "differs from what the bundle gives"),
-            Err(error) if error.kind() == ErrorKind::NotFound => stale(&path, "is missing"),
-            Err(error) => return Err(error).with_context(|| path.display().to_string()),
-        }
+        n_stale += usize::from(!is_current(&path, content)?);
     }
     for path in left_over(rendered, out)? {
-        stale(&path, "is left over from an earlier report");
+        say_stale(&path, "is left over from an earlier report");
+        n_stale += 1;
     }
     Ok(n_stale)
+}
+
+/// Whether `path` holds `content`; says so where it does not.
+fn is_current(path: &Path, content: &str) -> Result<bool> {
+    match fs::read(path) {
+        Ok(found) if found == content.as_bytes() => return Ok(true),
+        Ok(_) => say_stale(path, "differs from what its data give"),
+        Err(error) if error.kind() == ErrorKind::NotFound => say_stale(path, "is missing"),
+        Err(error) => return Err(error).with_context(|| path.display().to_string()),
+    }
+    Ok(false)
+}
+
+fn say_stale(path: &Path, why: &str) {
+    eprintln!("stale: {}: {why}; run `harness report` again", path.display());
 }
 
 /// Every file of a report with its content, the report itself first.
@@ -171,13 +232,38 @@ mod tests {
         let (manifest, records) = testing::example();
         let dir = testing::write_bundle(dir.path(), &manifest, &records);
         let code = |check| {
-            let args = Args { bundles: vec![dir.clone()], out: None, check };
+            let args = Args { bundles: vec![dir.clone()], out: None, check, reference_only: None };
             format!("{:?}", run(args).unwrap())
         };
         assert_eq!(code(true), format!("{:?}", ExitCode::FAILURE));
         assert_eq!(code(false), format!("{:?}", ExitCode::SUCCESS));
         assert_eq!(code(true), format!("{:?}", ExitCode::SUCCESS));
         fs::write(dir.join("manifest.json"), "{").unwrap();
+        assert_eq!(code(false), format!("{:?}", ExitCode::from(2)));
+    }
+
+    #[test]
+    fn published_tables_are_made_beside_their_figures() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("smallmind.yaml");
+        let text = include_str!("../../../reports/reference/smallmind-2024-02-13.yaml");
+        fs::write(&file, text).unwrap();
+        let code = |check| {
+            let args = Args { bundles: vec![], out: None, check, reference_only: Some(vec![file.clone()]) };
+            format!("{:?}", run(args).unwrap())
+        };
+        assert_eq!(code(true), format!("{:?}", ExitCode::FAILURE), "nothing is there yet");
+        assert_eq!(code(false), format!("{:?}", ExitCode::SUCCESS));
+        assert_eq!(code(true), format!("{:?}", ExitCode::SUCCESS));
+        let made = fs::read_to_string(dir.path().join("smallmind.md")).unwrap();
+        assert!(
+            made.contains("| **SmallMind** | **C\\# (.NET 10)** | **59.67** | **924** | **51.8** |"),
+            "{made}"
+        );
+        assert!(made.contains("| Executive Summary | SmallMind | vs llama.cpp | -30% | -34% |"), "{made}");
+        assert_eq!(published_files(dir.path()).unwrap(), std::slice::from_ref(&file));
+        assert!(published_files(&dir.path().join("none")).is_err());
+        fs::write(&file, text.replace("schema: 1", "schema: 9")).unwrap();
         assert_eq!(code(false), format!("{:?}", ExitCode::from(2)));
     }
 

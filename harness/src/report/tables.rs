@@ -1,6 +1,7 @@
 //! Rows of the report's tables: every cell a finished string, the subject's in bold.
 
-use super::text::{Footnotes, bold_if, md, stars};
+use super::text::{Footnotes, bold_if, md};
+use crate::rating::{efficiency_stars, memory_stars, show_per_ghz_core, stars};
 use crate::sample::Metric;
 use crate::stats::{Interval, Ratio};
 use crate::summary::{CellSummary, NotRanked, Row, Summary, WorkloadSummary};
@@ -350,53 +351,6 @@ fn launches(cell: &CellSummary) -> String {
     }
 }
 
-/// One decimal below 100, two in the subject's row.
-fn show_per_ghz_core(value: f64, is_subject: bool) -> String {
-    fixed(value, if is_subject { 2 } else { usize::from(value < 100.0) })
-}
-
 fn show_p(p: f64) -> String {
     if p < 0.001 { "< 0.001".to_owned() } else { fixed(p, 3) }
-}
-
-/// By share of the best row.
-fn efficiency_stars(share: f64) -> usize {
-    2 + [0.40, 0.55, 0.85].iter().filter(|&&step| share >= step).count() - usize::from(share < 0.20)
-}
-
-/// By overhead over the smallest positive one; no overhead at all is as good as the best.
-fn memory_stars(overhead: f64, least: Option<f64>) -> usize {
-    match least {
-        Some(least) if overhead > 0.0 => {
-            5 - [1.05, 1.25, 1.5, 2.0].iter().filter(|&&step| overhead / least > step).count()
-        }
-        _ => 5,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn efficiency_stars_by_share_of_the_best() {
-        let rated = [1.0, 0.85, 0.84, 0.55, 0.54, 0.40, 0.39, 0.20, 0.19].map(efficiency_stars);
-        assert_eq!(rated, [5, 5, 4, 4, 3, 3, 2, 2, 1]);
-    }
-
-    #[test]
-    fn memory_stars_by_overhead_over_the_least() {
-        let rated =
-            [100.0, 105.0, 106.0, 125.0, 150.0, 151.0, 200.0, 201.0].map(|o| memory_stars(o, Some(100.0)));
-        assert_eq!(rated, [5, 5, 4, 4, 3, 2, 2, 1]);
-        assert_eq!(memory_stars(-5.0, Some(100.0)), 5);
-        assert_eq!(memory_stars(-5.0, None), 5);
-    }
-
-    #[test]
-    fn figures_per_ghz_core_as_the_reference_writes_them() {
-        assert_eq!(show_per_ghz_core(26.286, false), "26.3");
-        assert_eq!(show_per_ghz_core(17.049, true), "17.05");
-        assert_eq!(show_per_ghz_core(123.4, false), "123");
-    }
 }

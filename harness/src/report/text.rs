@@ -63,11 +63,6 @@ pub(super) fn bold_if(bold: bool, text: String) -> String {
     if bold && !text.is_empty() { format!("**{text}**") } else { text }
 }
 
-/// Five stars or fewer.
-pub(super) fn stars(count: usize) -> String {
-    "⭐".repeat(count)
-}
-
 /// Removes blank lines that follow one another and spaces at line ends, except inside code fences.
 /// Two spaces at the end of a line break it and stay.
 pub(super) fn tidy(markdown: &str) -> String {

@@ -1,0 +1,142 @@
+//! The tables of a published comparison, made again from its figures.
+
+use super::text::{bold_if, md, tidy};
+use crate::published::{Published, Table, audit, tables};
+use serde::Serialize;
+use tera::{Context, Tera};
+
+const TEMPLATE: &str = include_str!("../../templates/published.md.tera");
+
+#[derive(Serialize)]
+struct View {
+    title: String,
+    date: String,
+    file: String,
+    model: String,
+    quantization: String,
+    size_mb: String,
+    metric: String,
+    subject: String,
+    baseline: String,
+    target: String,
+    provenance: Vec<ProvenanceView>,
+    tables: Vec<TableView>,
+    causes: Vec<NamedValue>,
+    steps: Vec<NamedValue>,
+    spectrum: Vec<NamedValue>,
+    findings: Vec<FindingView>,
+}
+
+#[derive(Serialize)]
+struct ProvenanceView {
+    figures: String,
+    kind: String,
+    says: String,
+}
+
+#[derive(Serialize)]
+struct TableView {
+    headings: Vec<String>,
+    columns: Vec<String>,
+    rows: Vec<Vec<String>>,
+}
+
+#[derive(Serialize)]
+struct NamedValue {
+    label: String,
+    name: String,
+    value: String,
+}
+
+#[derive(Serialize)]
+struct FindingView {
+    place: String,
+    framework: String,
+    what: String,
+    claimed: String,
+    recomputed: String,
+    from: String,
+}
+
+/// Renders every table of `published`, and the audit. `file` is the name of the file that it was read from.
+pub fn render_published(published: &Published, file: &str) -> String {
+    let mut tera = Tera::default();
+    tera.add_raw_template("published.md.tera", TEMPLATE)
+        .expect("the template is part of the program and parses");
+    let context = Context::from_serialize(view(published, file)).expect("the view is a map of plain values");
+    let markdown =
+        tera.render("published.md.tera", &context).expect("the template names only what the view holds");
+    tidy(&markdown)
+}
+
+fn view(published: &Published, file: &str) -> View {
+    let document = &published.document;
+    let value =
+        |label: &str, name: &str, value: String| NamedValue { label: md(label), name: md(name), value };
+    let roadmap = &published.roadmap;
+    View {
+        title: md(&document.title),
+        date: md(&document.date),
+        file: file.to_owned(),
+        model: md(&published.model.name),
+        quantization: md(&published.model.quantization),
+        size_mb: published.model.size_mb.to_string(),
+        metric: md(&document.metric),
+        subject: md(&document.subject),
+        baseline: md(&document.baseline),
+        target: format!("{}%", roadmap.target_percent_of_baseline),
+        provenance: published
+            .provenance
+            .iter()
+            .map(|p| ProvenanceView {
+                figures: md(&p.figures.join(", ")),
+                kind: md(&p.kind),
+                says: md(&p.says),
+            })
+            .collect(),
+        tables: shown(&tables(published)),
+        causes: published
+            .gap_causes
+            .iter()
+            .map(|c| value("", &c.cause, format!("{}%", c.impact_percent)))
+            .collect(),
+        steps: roadmap.steps.iter().map(|s| value("", &s.step, format!("+{}%", s.gain_percent))).collect(),
+        spectrum: published
+            .spectrum
+            .iter()
+            .map(|s| value(&s.label, &s.name, format!("{}%", s.percent_of_baseline)))
+            .collect(),
+        findings: audit(published)
+            .iter()
+            .map(|f| FindingView {
+                place: md(&f.place),
+                framework: md(&f.framework),
+                what: md(&f.what),
+                claimed: md(&f.claimed),
+                recomputed: md(&f.recomputed),
+                from: md(&f.from),
+            })
+            .collect(),
+    }
+}
+
+/// The tables with those of their headings that the table before did not stand under, and the subject in bold.
+fn shown(tables: &[Table]) -> Vec<TableView> {
+    let mut before: &[String] = &[];
+    let mut views = Vec::new();
+    for table in tables {
+        let n_shared = table.headings.iter().zip(before).take_while(|(a, b)| a == b).count();
+        let headings = (2..).zip(&table.headings).skip(n_shared);
+        views.push(TableView {
+            headings: headings.map(|(level, text)| format!("{} {}", "#".repeat(level), md(text))).collect(),
+            columns: table.columns.iter().map(|title| md(title)).collect(),
+            rows: table
+                .rows
+                .iter()
+                .map(|row| row.cells.iter().map(|cell| bold_if(row.is_subject, md(cell))).collect())
+                .collect(),
+        });
+        before = &table.headings;
+    }
+    views
+}
