@@ -161,8 +161,8 @@ class Backend(ABC):
         """Loads the model; returns the compute threads in use."""
 
     def told_settings(self) -> dict[str, Any]:
-        """What it works with after `load`, as far as it knows: `context`, `batch`, `kv_type`, `model_bytes` and the like of
-        the protocol's `ready`."""
+        """What it works with after `load`, as far as it knows: `context`, `batch`, `kv_type`, `model_bytes` and the
+        like of the protocol's `ready`."""
         return {}
 
     def clear(self) -> None:

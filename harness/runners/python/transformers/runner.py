@@ -1,9 +1,10 @@
 """transformers: PyTorch's eager mode, driven step by step.
 
-The GGUF file is dequantized once, by transformers' own loader, and kept as safetensors (`--prepare`); a job loads those.
-The loop is the one below and not `generate`, whose bookkeeping between tokens would be timed with the model. The cache is
-a `DynamicCache`, transformers' default: a `StaticCache` attends to every allocated position in eager mode, and pays off
-only when compiled. Attention is PyTorch's scaled dot product. In bfloat16 the dequantized values are rounded once more.
+The GGUF file is dequantized once, by transformers' own loader, and kept as safetensors (`--prepare`); a job loads
+those. The loop is the one below and not `generate`, whose bookkeeping between tokens would be timed with the model. The
+cache is a `DynamicCache`, transformers' default: a `StaticCache` attends to every allocated position in eager mode, and
+pays off only when compiled. Its kernels for packed GGUF blocks are not in any package, and not used. Attention is
+PyTorch's scaled dot product. In bfloat16 the dequantized values are rounded once more.
 """
 
 from __future__ import annotations
