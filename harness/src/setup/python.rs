@@ -124,7 +124,7 @@ impl Runner {
             write(&runner_dir.join(name), text)?;
         }
         let program = self.program(dir);
-        write(&program, START_SCRIPT)?;
+        write(&program, &start_script(&self.hash()))?;
         make_executable(&program)?;
         Ok(runner_dir)
     }
@@ -154,8 +154,13 @@ impl Runner {
 
 /// The environment's own Python, deaf to the user's variables and packages. `exec`, so that the runner is the process
 /// that was started; `-I` would hide the runner's own folder from it.
-const START_SCRIPT: &str =
-    "#!/bin/sh\nbin=$(dirname -- \"$0\")\nexec \"$bin/python\" -E -s \"$bin/../runner/runner.py\" \"$@\"\n";
+///
+/// It names the hash of the runner and its lock file: a bundle records this script's own, which so stands for all of them.
+fn start_script(sources: &str) -> String {
+    format!(
+        "#!/bin/sh\n# sources {sources}\nbin=$(dirname -- \"$0\")\nexec \"$bin/python\" -E -s \"$bin/../runner/runner.py\" \"$@\"\n"
+    )
+}
 
 /// The python3 on PATH, if it is new enough.
 fn find_python(oldest: (u32, u32), steps: &mut Steps) -> Result<PathBuf> {
@@ -304,7 +309,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let home = dir.path().join("with space");
         let program = home.join("bin/x-runner");
-        write(&program, START_SCRIPT).unwrap();
+        write(&program, &start_script("0123")).unwrap();
         make_executable(&program).unwrap();
         let python = home.join("bin/python");
         write(&python, "#!/bin/sh\necho \"$@\"\n").unwrap();
