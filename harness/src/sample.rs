@@ -12,6 +12,7 @@ use crate::conditions::Conditions;
 use crate::protocol::{Settings, WeightsClass};
 use crate::units::{ns_to_ms, ns_to_s};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// Schema of [`LaunchRecord`]; readers accept every older one.
 pub const SAMPLE_SCHEMA: u32 = 2;
@@ -41,6 +42,10 @@ pub struct LaunchRecord {
     pub wall_ns: u64,
     /// The command line, as started.
     pub argv: Vec<String>,
+    /// Variables set for it on top of the harness's own environment, whose variables that tune frameworks stand among
+    /// the manifest's preflight findings.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub environment: BTreeMap<String, String>,
     /// How the machine was before and while it ran.
     #[serde(default)]
     pub conditions: Conditions,

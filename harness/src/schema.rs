@@ -17,7 +17,7 @@ mod tests {
     use std::path::Path;
 
     /// Ids that the scenarios of this repository use.
-    const KNOWN: [&str; 10] = [
+    const KNOWN: [&str; 12] = [
         "engine",
         "candle",
         "engine-http",
@@ -27,6 +27,8 @@ mod tests {
         "lm-studio",
         "onnxruntime",
         "transformers",
+        "mistral.rs",
+        "openvino-genai",
         "fake",
     ];
 

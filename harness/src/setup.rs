@@ -226,7 +226,7 @@ fn ensure_one(wanted: &Entry, force: bool, cache: &Cache) -> Result<Located> {
     match (locate(wanted, cache), Provider::of(&wanted.id)) {
         (Ok(located), _) if !force && !is_stale(&located) => Ok(located),
         (_, Some(provider)) if !wanted.programs.is_empty() => {
-            install(provider, force, cache)?;
+            install(wanted, provider, force, cache)?;
             Ok(locate(wanted, cache)?)
         }
         (found, _) => Ok(found?),
@@ -238,7 +238,7 @@ fn is_stale(located: &Located) -> bool {
     located.how == How::Cache && !located.notes.is_empty()
 }
 
-fn install(provider: &Provider, force: bool, cache: &Cache) -> Result<()> {
+fn install(wanted: &Entry, provider: &Provider, force: bool, cache: &Cache) -> Result<()> {
     let dir = provider.dir(cache);
     let _lock = Lock::take(&dir)?;
     let mut steps = Steps::start(provider.ids[0], &cache.logs_dir())?;
@@ -257,6 +257,9 @@ fn install(provider: &Provider, force: bool, cache: &Cache) -> Result<()> {
             return marker.write(&dir);
         }
         std::fs::remove_dir_all(&dir).with_context(|| format!("{}: cannot remove", dir.display()))?;
+    }
+    if let Some(facts) = &wanted.setup {
+        steps.say(&facts.to_string());
     }
     std::fs::create_dir_all(&dir).with_context(|| format!("{}: cannot create", dir.display()))?;
     let marker = (provider.install)(cache, &dir, &mut steps)?;

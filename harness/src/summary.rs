@@ -69,9 +69,11 @@ pub struct Summary {
     pub harness_shares: Vec<HarnessShare>,
 }
 
-/// The launches of one workload and thread count in one block, withdrawn from every comparison.
+/// The launches of one workload and thread count in one block, withdrawn from every comparison: of all rows, or of one.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Disturbance {
+    /// Label of the row that disturbed itself; `None`: of all.
+    pub row: Option<String>,
     /// Workload.
     pub workload: String,
     /// Threads.
@@ -373,7 +375,9 @@ impl Summary {
             let workload = self.workloads.iter_mut().find(|w| w.workload.name == disturbance.workload);
             let cells = workload.into_iter().flat_map(|w| &mut w.cells);
             for cell in cells.filter(|c| c.threads == disturbance.threads) {
-                cell.withdrawn.insert(disturbance.block);
+                if disturbance.row.as_ref().is_none_or(|label| *label == self.rows[cell.row].label) {
+                    cell.withdrawn.insert(disturbance.block);
+                }
             }
         }
     }

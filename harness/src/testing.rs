@@ -224,6 +224,7 @@ fn record(planned: &PlannedLaunch, outcome: Outcome) -> LaunchRecord {
         started_at: "2026-01-02T03:04:05Z".to_owned(),
         wall_ns: 2_000_000_000,
         argv: vec![format!("~/bin/{}", planned.cell.framework), "--threads".to_owned()],
+        environment: Default::default(),
         conditions: Default::default(),
         outcome,
     }

@@ -20,6 +20,7 @@ fn record(id: &str) -> LaunchRecord {
         started_at: "2026-11-23T16:20:09Z".into(),
         wall_ns: 1_500_000_000,
         argv: vec!["/home/ann/bin/x".into()],
+        environment: [("MODELS".into(), "/home/ann/models".into())].into(),
         conditions: Default::default(),
         outcome: Outcome::Failed {
             kind: FailureKind::Crashed,
@@ -125,6 +126,7 @@ fn what_is_written_is_read_redacted() {
     assert_eq!(bundle.manifest.command, ["~/harness", "run"]);
     assert_eq!(bundle.records.iter().map(|r| r.launch_id.as_str()).collect::<Vec<_>>(), ["a", "b"]);
     assert_eq!(bundle.records[0].argv, ["~/bin/x"]);
+    assert_eq!(bundle.records[0].environment["MODELS"], "~/models");
     write_samples_csv(&bundle).expect("written");
     let csv = std::fs::read_to_string(writer.dir().join("samples.csv")).expect("there");
     assert_eq!(

@@ -227,6 +227,7 @@ fn redact_manifest(manifest: &mut Manifest, redactor: &Redactor) {
 fn redact_record(record: &mut LaunchRecord, redactor: &Redactor) {
     let redact = |text: &mut String| *text = redactor.text(text);
     record.argv.iter_mut().for_each(redact);
+    record.environment.values_mut().for_each(redact);
     match &mut record.outcome {
         Outcome::Measured(measured) => redact(&mut measured.build),
         Outcome::Failed { message, stderr_tail, .. } => {

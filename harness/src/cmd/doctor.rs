@@ -140,4 +140,25 @@ mod tests {
         assert!(all.is_ready);
         assert_eq!(all.checks.iter().filter(|c| c.area == "framework").count(), registry.entries().len());
     }
+
+    #[test]
+    fn a_row_that_names_its_server_needs_no_program() {
+        let dir = tempfile::tempdir().unwrap();
+        let registry = Registry::embedded().unwrap();
+        let path = dir.path().join("s.yaml");
+        let status = |row: &str| {
+            let quick = include_str!("../../../scenarios/quick.yaml");
+            let text = quick
+                .replace("[llama.cpp, candle, engine]", &format!("[{row}, engine]"))
+                .replace("baseline: llama.cpp", "baseline: ollama");
+            std::fs::write(&path, text).unwrap();
+            let scenario = load(&path, &registry).unwrap();
+            let cache = Cache::at(dir.path());
+            let checks = checks::frameworks(&registry, Some(&scenario), &cache);
+            checks.into_iter().find(|c| c.name == "ollama").unwrap().found
+        };
+        let url = "{id: ollama, options: {url: \"http://127.0.0.1:1\"}}";
+        assert!(status(url).starts_with("a server that runs already"), "{}", status(url));
+        assert!(!status("ollama").starts_with("a server that runs already"));
+    }
 }

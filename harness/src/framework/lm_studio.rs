@@ -2,7 +2,8 @@
 //!
 //! Written from its documentation (the pages on the REST API v0 and on `lms`). The server belongs to the LM Studio
 //! application, not to us, so neither load nor a cold start can be timed. Threads cannot be set by REST: what
-//! runs is seen by the gate on threads. Its prompt cache cannot be seen at all. Its figures are recorded as reported; all
+//! runs is seen by the gate on threads. Its prompt cache cannot be seen at all: it is empty where `lms` has just loaded the
+//! model, and unknown otherwise. Its figures are recorded as reported; all
 //! rates are computed from the client's times.
 
 use super::openai::{Streamed, WireChunk, parse, told_error};
@@ -11,7 +12,7 @@ use super::server::{
 };
 use super::server_url::ServerUrl;
 use super::{Conversation, Failure, LaunchRequest, LaunchSpec, path_arg, spoken};
-use crate::sample::Reported;
+use crate::sample::{FEATURE_EMPTY_CACHE, Reported};
 use engine::Tokenizer;
 use serde::Deserialize;
 use serde_json::json;
@@ -57,6 +58,8 @@ pub(super) fn describe(request: &LaunchRequest) -> Result<LaunchSpec, Failure> {
             let argv = std::iter::once(lms.clone()).chain(words).collect();
             Step { due, action: Action::Command { argv }, is_load }
         };
+        // It is loaded anew for the launch, and no two prompts begin alike.
+        talk.features.push(FEATURE_EMPTY_CACHE.into());
         talk.opening = vec![command("LM Studio's server", &format!("server start --port {port}"), false)];
         let context = request.workload.context;
         let gpu = &request.options["gpu"];

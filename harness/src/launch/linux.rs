@@ -253,7 +253,8 @@ mod tests {
         assert_eq!(memory.n_processes_max, Some(3));
         assert!(memory.rss_peak_bytes > memory.rss_anon_bytes, "{memory:?}");
         assert!(!ledger.cpus.is_empty() && ledger.tasks.len() >= 3, "{ledger:?}");
-        for pid in tree.members.iter().rev().filter_map(|&pid| rustix::process::Pid::from_raw(pid as i32)) {
+        // Parents first: one whose child was killed would go on and end by itself.
+        for pid in tree.members.iter().filter_map(|&pid| rustix::process::Pid::from_raw(pid as i32)) {
             rustix::process::kill_process(pid, rustix::process::Signal::KILL).expect("ours");
         }
         child.wait().expect("ended");

@@ -1,7 +1,7 @@
 //! The methodology section: everything needed to repeat the run.
 
 use super::tables::Cells;
-use super::text::{code, fence, md, shell};
+use super::text::{code, command, fence, md, shell};
 use crate::bundle::{FrameworkRecord, LibraryRecord, Manifest};
 use crate::machine::Peak;
 use crate::sample::{LaunchRecord, Outcome, Role};
@@ -190,7 +190,7 @@ fn program(framework: &FrameworkRecord, records: &[LaunchRecord], summary: &Summ
         ("licence", md(&framework.licence)),
         ("program", found.map_or_else(dash, |p| code(&p.path))),
         ("sha256", found.map_or_else(dash, |p| code(&p.sha256))),
-        ("argv", measured.map_or_else(dash, |(r, _)| code(&shell(&r.argv)))),
+        ("argv", measured.map_or_else(dash, |(r, _)| code(&command(&r.environment, &r.argv)))),
     ])
 }
 

@@ -58,6 +58,13 @@ pub(super) fn shell(argv: &[String]) -> String {
     argv.iter().map(quote).collect::<Vec<_>>().join(" ")
 }
 
+/// A command line with the variables that are set for it before it, as a shell would read it.
+pub(super) fn command(environment: &BTreeMap<String, String>, argv: &[String]) -> String {
+    let variable =
+        |(name, value): (&String, &String)| format!("{name}={} ", shell(std::slice::from_ref(value)));
+    environment.iter().map(variable).chain([shell(argv)]).collect()
+}
+
 /// `text` in bold, if it is wanted and there is any.
 pub(super) fn bold_if(bold: bool, text: String) -> String {
     if bold && !text.is_empty() { format!("**{text}**") } else { text }
@@ -147,6 +154,9 @@ mod tests {
     fn commands_are_quoted_for_a_shell() {
         let argv = ["harness", "run", "my file.yaml", "it's"].map(str::to_owned);
         assert_eq!(shell(&argv), "harness run 'my file.yaml' 'it'\\''s'");
+        let environment =
+            BTreeMap::from([("T".to_owned(), "2".to_owned()), ("X".to_owned(), "a b".to_owned())]);
+        assert_eq!(command(&environment, &argv[..2]), "T=2 X='a b' harness run");
     }
 
     #[test]

@@ -26,12 +26,19 @@ pub(super) fn control(summary: &Summary) -> Vec<Cells> {
 
 /// What was withdrawn block by block.
 pub(super) fn disturbances(summary: &Summary) -> Vec<Cells> {
+    let alone = |d: &Disturbance| match &d.row {
+        Some(label) => {
+            let row = summary.rows.iter().find(|r| r.label == *label);
+            format!(": {}", md(row.map_or(label, |r| &r.name)))
+        }
+        None => String::new(),
+    };
     let row = |d: &Disturbance| {
         let reasons: Vec<String> =
             d.reasons.iter().map(|(id, reason)| format!("{}: {}", md(id), message(reason))).collect();
         Cells::from([
             ("block", d.block.to_string()),
-            ("cell", format!("{}, threads {}", md(&d.workload), d.threads)),
+            ("cell", format!("{}, threads {}{}", md(&d.workload), d.threads, alone(d))),
             ("reasons", reasons.join("; ")),
         ])
     };

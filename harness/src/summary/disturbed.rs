@@ -2,13 +2,17 @@
 
 use super::Disturbance;
 use crate::bundle::Manifest;
-use crate::sample::{CpuSpan, LaunchRecord, Outcome};
+use crate::sample::{CpuSpan, LaunchRecord, Outcome, Role};
 use crate::scenario::SIMULATED_ID;
 use crate::units::ns_to_s;
-use crate::withdrawal::{Disturbed, Kind, Seen, canary_medians, reasons, unavailable, withdrawn_blocks};
+use crate::withdrawal::{
+    Disturbed, Kind, Reason, Seen, canary_medians, reasons, unavailable, withdrawn_blocks,
+};
 use std::collections::BTreeMap;
 
-/// By workload, threads and block. A launch that failed, or that is a cross-check, counts as well: what disturbed it ran beside the others.
+/// By workload, threads and block, then by what disturbed itself. A launch that failed, or that is a cross-check, counts as well: what
+/// disturbed it ran beside the others. What is a launch's own ([`Kind::is_own`]) counts for its row alone; of either half of the
+/// control pair for the baseline, and so for every comparison.
 pub(super) fn disturbances(manifest: &Manifest, records: &[LaunchRecord]) -> Vec<Disturbance> {
     let is_played =
         |r: &LaunchRecord| manifest.scenario.framework(&r.framework).is_some_and(|f| f.id == SIMULATED_ID);
@@ -16,23 +20,34 @@ pub(super) fn disturbances(manifest: &Manifest, records: &[LaunchRecord]) -> Vec
     let seen: Vec<Seen> =
         records.iter().map(|r| if is_played(r) { Seen::default() } else { seen(r) }).collect();
     let medians = canary_medians(&seen);
-    let mut columns: BTreeMap<(String, u32), Vec<Disturbed>> = BTreeMap::new();
+    let mut columns: BTreeMap<(String, u32, Option<String>), Vec<Disturbed>> = BTreeMap::new();
     for (record, seen) in records.iter().zip(&seen) {
-        let launch = Disturbed {
-            launch_id: record.launch_id.clone(),
-            block: record.block,
-            reasons: reasons(seen, &medians, &manifest.scenario.limits),
+        let found = reasons(seen, &medians, &manifest.scenario.limits);
+        let (own, machine): (Vec<Reason>, Vec<Reason>) = found.into_iter().partition(|r| r.kind.is_own());
+        let row = match record.role {
+            Role::Measure => Some(&record.framework),
+            Role::Control => Some(&manifest.scenario.baseline),
+            Role::CrossCheck => None,
         };
-        columns.entry((record.workload.clone(), record.threads)).or_default().push(launch);
+        let mut add = |row: Option<String>, reasons: Vec<Reason>| {
+            let launch = Disturbed { launch_id: record.launch_id.clone(), block: record.block, reasons };
+            columns.entry((record.workload.clone(), record.threads, row)).or_default().push(launch);
+        };
+        add(None, machine);
+        if let Some(row) = row {
+            add(Some(row.clone()), own);
+        }
     }
-    let of_column = |((workload, threads), launches): ((String, u32), Vec<Disturbed>)| {
-        withdrawn_blocks(&launches).into_iter().map(move |withdrawn| Disturbance {
-            workload: workload.clone(),
-            threads,
-            block: withdrawn.block,
-            reasons: withdrawn.reasons.into_iter().map(|(id, reason)| (id, reason.sentence)).collect(),
-        })
-    };
+    let of_column =
+        |((workload, threads, row), launches): ((String, u32, Option<String>), Vec<Disturbed>)| {
+            withdrawn_blocks(&launches).into_iter().map(move |withdrawn| Disturbance {
+                row: row.clone(),
+                workload: workload.clone(),
+                threads,
+                block: withdrawn.block,
+                reasons: withdrawn.reasons.into_iter().map(|(id, reason)| (id, reason.sentence)).collect(),
+            })
+        };
     columns.into_iter().flat_map(of_column).collect()
 }
 

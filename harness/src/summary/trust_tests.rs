@@ -100,6 +100,40 @@ fn a_disturbed_launch_takes_its_column_out_of_its_block() {
 }
 
 #[test]
+fn what_a_launch_does_to_itself_takes_out_that_row_alone() {
+    let disturbed = |framework: &str, role: Role| {
+        let (manifest, mut records) = session(1.0);
+        let at = |r: &&mut LaunchRecord| {
+            r.framework.starts_with(framework) && r.role == role && r.threads == 1 && r.block == 3
+        };
+        let Outcome::Measured(measured) = &mut records.iter_mut().find(at).unwrap().outcome else { panic!() };
+        let window = CpuSpan { major_faults: Some(7), ..CpuSpan::default() };
+        measured.cpu.window = Some(window);
+        summarize(&manifest, &records)
+    };
+    let withdrawn =
+        |summary: &Summary, row: usize| summary.workloads[0].cell(row, 1).unwrap().withdrawn.len();
+    let n_control = |summary: &Summary| summary.control.iter().find(|c| c.threads == 1).unwrap().ratio.n;
+    let all = BLOCKS as usize;
+
+    let subject = disturbed("engine", Role::Measure);
+    assert_eq!(subject.disturbances[0].row.as_deref(), Some("engine"));
+    assert_eq!((withdrawn(&subject, 0), withdrawn(&subject, ENGINE)), (0, 1));
+    assert_eq!((decode_verdict(&subject, 1).1, n_control(&subject)), (Some(all - 1), all));
+
+    for role in [Role::Measure, Role::Control] {
+        let baseline = disturbed("llama.cpp", role);
+        assert_eq!(baseline.disturbances[0].row.as_deref(), Some("llama.cpp"), "{role:?}");
+        assert_eq!((withdrawn(&baseline, 0), withdrawn(&baseline, ENGINE)), (1, 0), "{role:?}");
+        assert_eq!(
+            (decode_verdict(&baseline, 1).1, n_control(&baseline)),
+            (Some(all - 1), all - 1),
+            "{role:?}"
+        );
+    }
+}
+
+#[test]
 fn a_canary_that_drifts_withdraws_and_what_nobody_tells_is_named() {
     let (manifest, mut records) = session(1.0);
     for (i, record) in records.iter_mut().enumerate() {

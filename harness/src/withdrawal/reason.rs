@@ -47,6 +47,14 @@ pub enum Kind {
     Throttling,
 }
 
+impl Kind {
+    /// Whether it tells of the launch that it was seen at and of no other: its framework waited for the disk, or its own threads
+    /// were in each other's way. Everything else is the machine's, and a block's launches share that.
+    pub fn is_own(self) -> bool {
+        matches!(self, Kind::MajorFaults | Kind::InvoluntarySwitches)
+    }
+}
+
 /// One limit that was passed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Reason {

@@ -5,16 +5,19 @@ use crate::framework::Registry;
 use crate::framework::registry::{Entry, SetupFacts};
 use crate::machine::Machine;
 use crate::model;
-use crate::scenario::{ModelSource, ModelSpec, Scenario};
+use crate::scenario::{FrameworkSpec, ModelSource, ModelSpec, Scenario};
 use crate::setup;
 use crate::units::bytes_to_mb;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 
-/// Below this a setup of everything may not fit: llama.cpp's build, candle's build, a model.
-const WANTED_DISK_BYTES: u64 = 6_000_000_000;
+/// Below this a setup of everything may not fit: builds, Python environments, and what is prepared of a model.
+const WANTED_DISK_BYTES: u64 = 16_000_000_000;
 /// Share of the processors that may be busy before measuring is pointless.
 const LOAD_SHARE_LIMIT: f64 = 0.2;
+
+/// Of a row that names its server.
+const AT_URL: &str = "a server that runs already, at the `url` of a row; not looked for";
 
 /// One thing looked at.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -96,8 +99,23 @@ impl Check {
 
 /// The frameworks of the scenario, or all.
 pub(super) fn frameworks(registry: &Registry, scenario: Option<&Scenario>, cache: &Cache) -> Vec<Check> {
-    let is_wanted = |entry: &&Entry| scenario.is_none_or(|s| s.frameworks.iter().any(|f| f.id == entry.id));
-    registry.entries().iter().filter(is_wanted).map(|entry| framework(entry, cache).of("framework")).collect()
+    let rows = |entry: &Entry| -> Vec<&FrameworkSpec> {
+        scenario.map_or_else(Vec::new, |s| s.frameworks.iter().filter(|f| f.id == entry.id).collect())
+    };
+    let is_wanted = |entry: &&Entry| scenario.is_none() || !rows(entry).is_empty();
+    let check = |entry: &Entry| {
+        let by_url = rows(entry).iter().filter(|row| names_server(row)).count();
+        if by_url > 0 && by_url == rows(entry).len() {
+            return Check::ok(entry.id.as_str(), AT_URL);
+        }
+        framework(entry, cache)
+    };
+    registry.entries().iter().filter(is_wanted).map(|entry| check(entry).of("framework")).collect()
+}
+
+/// Whether a row names a server that runs already.
+fn names_server(row: &FrameworkSpec) -> bool {
+    row.options.get("url").is_some_and(|url| url != "none")
 }
 
 fn framework(entry: &Entry, cache: &Cache) -> Check {
@@ -107,7 +125,7 @@ fn framework(entry: &Entry, cache: &Cache) -> Check {
 fn look_for(entry: &Entry, cache: &Cache) -> Check {
     let name = entry.id.as_str();
     if entry.is_by_url() {
-        return Check::ok(name, "a server that runs already, at the `url` of a row; not looked for");
+        return Check::ok(name, AT_URL);
     }
     if let Some(reason) = entry.unsupported_reason(std::env::consts::OS, std::env::consts::ARCH) {
         let found = format!("cannot be measured here: {reason}");

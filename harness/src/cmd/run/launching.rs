@@ -20,6 +20,7 @@ use crate::scenario::{CROSS_CHECK_FRAMEWORK, Workload};
 use crate::summary::blocks_due;
 use anyhow::{Context, Result, anyhow};
 use signal_hook::consts::{SIGINT, SIGTERM};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -126,11 +127,15 @@ fn one(
     // Without a canary nothing computes, and the machine is not looked at.
     let before = canary.map(|canary| (canary.run(), Sensors::read()));
     let started_at = now();
+    let mut environment = BTreeMap::new();
     let (argv, wall_ns, outcome) = match spec(loaded, planned, verify, allow_remote)? {
         Ok(mut spec) => {
             spec.cpus = looking::cpus(loaded.scenario.pin, planned.cell.threads);
             match launcher.launch(&planned.launch_id, planned.cell.threads, &spec) {
-                Ok(launched) => (launched.argv, launched.wall_ns, launched.outcome),
+                Ok(launched) => {
+                    environment = spec.env;
+                    (launched.argv, launched.wall_ns, launched.outcome)
+                }
                 Err(_) => return Ok(None),
             }
         }
@@ -151,6 +156,7 @@ fn one(
         started_at,
         wall_ns,
         argv,
+        environment,
         conditions,
         outcome,
     }))
@@ -262,6 +268,7 @@ fn unavailable_records(manifest: &Manifest) -> Vec<LaunchRecord> {
             started_at: manifest.created_at.clone(),
             wall_ns: 0,
             argv: Vec::new(),
+            environment: BTreeMap::new(),
             conditions: Conditions::default(),
             outcome: Outcome::Failed {
                 kind: unavailable.kind,
