@@ -1,5 +1,6 @@
 //! The report in Markdown: templates hold the words, this module the figures. Pure: the same bundle, the same bytes.
 
+mod document;
 mod facts;
 mod method;
 mod published;
@@ -12,11 +13,13 @@ mod view;
 
 use crate::bundle::Manifest;
 use crate::chart::{Chart, charts};
+pub use document::{Source, render_document};
 pub use published::render_published;
 
 use crate::sample::LaunchRecord;
 use crate::summary::{summarize, to_csv};
 use tera::{Context, Tera};
+use text::Footnotes;
 
 /// A report and what belongs to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,7 +32,10 @@ pub struct Rendered {
     pub summary_csv: String,
 }
 
-const TEMPLATES: [(&str, &str); 9] = [
+const TEMPLATES: [(&str, &str); 12] = [
+    ("published.md.tera", include_str!("../templates/published.md.tera")),
+    ("table.md.tera", include_str!("../templates/table.md.tera")),
+    ("document.md.tera", include_str!("../templates/document.md.tera")),
     ("report.md.tera", include_str!("../templates/report.md.tera")),
     ("facts.md.tera", include_str!("../templates/facts.md.tera")),
     ("summary.md.tera", include_str!("../templates/summary.md.tera")),
@@ -45,17 +51,24 @@ const TEMPLATES: [(&str, &str); 9] = [
 pub fn render(manifest: &Manifest, records: &[LaunchRecord]) -> Rendered {
     let summary = summarize(manifest, records);
     let charts = charts(&summary);
-    let view = view::view(manifest, records, &summary, &charts);
-    let mut tera = Tera::default();
-    tera.add_raw_templates(TEMPLATES).expect("the templates are part of the program and parse");
-    let context = Context::from_serialize(&view).expect("the view is a map of plain values");
+    let own = view::Charts { dir: "charts", charts: &charts };
+    let view = view::view(manifest, records, &summary, &own, &mut Footnotes::default());
+    let mut context = Context::from_serialize(&view).expect("the view is a map of plain values");
+    context.insert("number", &1);
+    context.insert("report", "");
     let markdown =
-        tera.render("report.md.tera", &context).expect("the templates name only what the view holds");
+        templates().render("report.md.tera", &context).expect("the templates name only what the view holds");
     Rendered {
         markdown: text::tidy(&markdown),
         charts: charts.into_iter().map(|Chart { file_name, svg, .. }| (file_name, svg)).collect(),
         summary_csv: to_csv(&summary),
     }
+}
+
+fn templates() -> Tera {
+    let mut tera = Tera::default();
+    tera.add_raw_templates(TEMPLATES).expect("the templates are part of the program and parse");
+    tera
 }
 
 #[cfg(test)]

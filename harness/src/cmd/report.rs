@@ -1,5 +1,7 @@
 //! `harness report`: bundles in, reports out. Nothing is measured.
 
+mod document;
+
 use crate::bundle::{self, Bundle, write_atomically};
 use crate::chart::KINDS;
 use crate::escape::printable;
@@ -13,15 +15,21 @@ use std::process::ExitCode;
 
 /// Where bundles are looked for when none is named.
 const RUNS_DIR: &str = "reports/runs";
+/// What the document over several bundles is made of.
+const DOCUMENT_FILE: &str = "reports/comparison.yaml";
 /// Where files of published figures are looked for when none is named.
 const REFERENCE_DIR: &str = "reports/reference";
 
 /// Arguments of `harness report`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Bundles to report on; without any, the newest under reports/runs.
+    /// Bundles to report on; without any, the document that reports/comparison.yaml describes, or without that file the
+    /// newest bundle under reports/runs.
     #[arg(value_name = "BUNDLE")]
     bundles: Vec<PathBuf>,
+    /// Make the document over several bundles that this file describes, beside it or into --out
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["bundles", "reference_only"])]
+    document: Option<PathBuf>,
     /// Write there instead of into the bundle; of several bundles each gets a directory of its own there.
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -38,6 +46,11 @@ pub struct Args {
 pub fn run(args: Args) -> Result<ExitCode> {
     if let Some(files) = &args.reference_only {
         return published(files, &args);
+    }
+    let usual = Path::new(DOCUMENT_FILE);
+    let is_usual = args.bundles.is_empty() && usual.is_file();
+    if let Some(file) = args.document.as_deref().or(is_usual.then_some(usual)) {
+        return document(file, &args);
     }
     let dirs = if args.bundles.is_empty() { vec![newest(Path::new(RUNS_DIR))?] } else { args.bundles };
     let mut n_stale = 0;
@@ -91,6 +104,29 @@ fn published(files: &[PathBuf], args: &Args) -> Result<ExitCode> {
         }
     }
     Ok(if n_stale == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Writes or checks the document over several bundles that `file` describes.
+fn document(file: &Path, args: &Args) -> Result<ExitCode> {
+    let markdown = match document::render(file) {
+        Ok(markdown) => markdown,
+        Err(error) => {
+            eprintln!("error: {}", printable(&format!("{error:#}")));
+            return Ok(ExitCode::from(2));
+        }
+    };
+    let beside = file.with_extension("md");
+    let out = match &args.out {
+        Some(out) => out.join(beside.file_name().unwrap_or_default()),
+        None => beside,
+    };
+    if args.check {
+        return Ok(if is_current(&out, &markdown)? { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+    }
+    out.parent().map_or(Ok(()), fs::create_dir_all).with_context(|| out.display().to_string())?;
+    write_atomically(&out, markdown.as_bytes()).with_context(|| out.display().to_string())?;
+    println!("{}", out.display());
+    Ok(ExitCode::SUCCESS)
 }
 
 /// The files of published figures in `dir`.
@@ -232,7 +268,8 @@ mod tests {
         let (manifest, records) = testing::example();
         let dir = testing::write_bundle(dir.path(), &manifest, &records);
         let code = |check| {
-            let args = Args { bundles: vec![dir.clone()], out: None, check, reference_only: None };
+            let args =
+                Args { bundles: vec![dir.clone()], out: None, check, document: None, reference_only: None };
             format!("{:?}", run(args).unwrap())
         };
         assert_eq!(code(true), format!("{:?}", ExitCode::FAILURE));
@@ -249,7 +286,13 @@ mod tests {
         let text = include_str!("../../../reports/reference/smallmind-2024-02-13.yaml");
         fs::write(&file, text).unwrap();
         let code = |check| {
-            let args = Args { bundles: vec![], out: None, check, reference_only: Some(vec![file.clone()]) };
+            let args = Args {
+                bundles: vec![],
+                document: None,
+                out: None,
+                check,
+                reference_only: Some(vec![file.clone()]),
+            };
             format!("{:?}", run(args).unwrap())
         };
         assert_eq!(code(true), format!("{:?}", ExitCode::FAILURE), "nothing is there yet");

@@ -3,9 +3,7 @@
 use super::text::{bold_if, md, tidy};
 use crate::published::{Published, Table, audit, tables};
 use serde::Serialize;
-use tera::{Context, Tera};
-
-const TEMPLATE: &str = include_str!("../../templates/published.md.tera");
+use tera::Context;
 
 #[derive(Serialize)]
 struct View {
@@ -34,11 +32,11 @@ struct ProvenanceView {
     says: String,
 }
 
-#[derive(Serialize)]
-struct TableView {
-    headings: Vec<String>,
-    columns: Vec<String>,
-    rows: Vec<Vec<String>>,
+#[derive(Debug, Serialize)]
+pub(super) struct TableView {
+    pub(super) headings: Vec<String>,
+    pub(super) columns: Vec<String>,
+    pub(super) rows: Vec<Vec<String>>,
 }
 
 #[derive(Serialize)]
@@ -60,12 +58,10 @@ struct FindingView {
 
 /// Renders every table of `published`, and the audit. `file` is the name of the file that it was read from.
 pub fn render_published(published: &Published, file: &str) -> String {
-    let mut tera = Tera::default();
-    tera.add_raw_template("published.md.tera", TEMPLATE)
-        .expect("the template is part of the program and parses");
     let context = Context::from_serialize(view(published, file)).expect("the view is a map of plain values");
-    let markdown =
-        tera.render("published.md.tera", &context).expect("the template names only what the view holds");
+    let markdown = super::templates()
+        .render("published.md.tera", &context)
+        .expect("the template names only what the view holds");
     tidy(&markdown)
 }
 
@@ -121,7 +117,7 @@ fn view(published: &Published, file: &str) -> View {
 }
 
 /// The tables with those of their headings that the table before did not stand under, and the subject in bold.
-fn shown(tables: &[Table]) -> Vec<TableView> {
+pub(super) fn shown(tables: &[Table]) -> Vec<TableView> {
     let mut before: &[String] = &[];
     let mut views = Vec::new();
     for table in tables {

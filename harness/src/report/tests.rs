@@ -4,7 +4,7 @@ use crate::sample::{FailureKind, Outcome, Role};
 use crate::testing;
 
 /// Every table row must have as many cells as its heading.
-fn assert_tables_are_whole(markdown: &str) {
+pub(super) fn assert_tables_are_whole(markdown: &str) {
     let cells = |line: &str| line.replace("\\|", "").matches('|').count();
     let mut width = None;
     for line in markdown.lines() {

@@ -109,9 +109,20 @@ struct ChartView {
 }
 
 #[derive(Debug, Serialize)]
-struct Footnote {
+pub(super) struct Footnote {
     number: usize,
     text: String,
+}
+
+/// The reasons behind the marks.
+pub(super) fn footnotes(notes: &Footnotes) -> Vec<Footnote> {
+    notes.list().into_iter().map(|(number, text)| Footnote { number, text }).collect()
+}
+
+/// The charts of a run, and where they lie as seen from the document.
+pub(super) struct Charts<'a> {
+    pub(super) dir: &'a str,
+    pub(super) charts: &'a [Chart],
 }
 
 /// Gathers everything that the templates need.
@@ -119,14 +130,14 @@ pub(super) fn view(
     manifest: &Manifest,
     records: &[LaunchRecord],
     summary: &Summary,
-    charts: &[Chart],
+    charts: &Charts,
+    notes: &mut Footnotes,
 ) -> View {
-    let mut notes = Footnotes::default();
     let first = summary.workloads.first();
     let first_threads = manifest.scenario.threads.first().copied().unwrap_or(1);
-    let quick = first.map(|w| Tables { summary, workload: w, notes: &mut notes }.quick(first_threads));
+    let quick = first.map(|w| Tables { summary, workload: w, notes: &mut *notes }.quick(first_threads));
     let workloads =
-        summary.workloads.iter().map(|w| workload(summary, w, charts, &mut notes)).collect::<Vec<_>>();
+        summary.workloads.iter().map(|w| workload(summary, w, charts, &mut *notes)).collect::<Vec<_>>();
     View {
         title: title(manifest, summary),
         simulated: summary.rows.iter().filter(|r| r.is_simulated).map(|r| md(&r.name)).collect(),
@@ -156,8 +167,8 @@ pub(super) fn view(
         harness_shares: trust::harness_shares(summary),
         unseen: trust::unseen(summary),
         preflight: manifest.preflight.iter().map(|f| message(&f.to_string())).collect(),
-        verification: verification(summary, &mut notes),
-        footnotes: notes.list().into_iter().map(|(number, text)| Footnote { number, text }).collect(),
+        verification: verification(summary, notes),
+        footnotes: footnotes(notes),
         method: method::method(manifest, records, summary),
     }
 }
@@ -209,7 +220,7 @@ fn clock(summary: &Summary) -> Option<ClockView> {
 fn workload(
     summary: &Summary,
     workload: &WorkloadSummary,
-    charts: &[Chart],
+    charts: &Charts,
     notes: &mut Footnotes,
 ) -> WorkloadView {
     let w = &workload.workload;
@@ -229,7 +240,7 @@ fn workload(
     }
     let efficiency = ThreadsTable { threads: first, rows: tables.efficiency(first) };
     let memory = ThreadsTable { threads: first, rows: tables.memory(first) };
-    let chart = |c: &Chart| ChartView { file: format!("charts/{}", c.file_name), alt: md(&c.alt) };
+    let chart = |c: &Chart| ChartView { file: format!("{}/{}", charts.dir, c.file_name), alt: md(&c.alt) };
     WorkloadView {
         name: md(&w.name),
         prompt_tokens: w.prompt_tokens,
@@ -240,7 +251,7 @@ fn workload(
         multi,
         detail,
         ratios,
-        charts: charts.iter().filter(|c| c.workload == w.name).map(chart).collect(),
+        charts: charts.charts.iter().filter(|c| c.workload == w.name).map(chart).collect(),
         facts: facts::analysis(summary, workload),
         efficiency,
         memory,

@@ -1,0 +1,182 @@
+//! One document over several runs, beside published figures: the answer first, a section for each run, and what follows from
+//! their figures. Pure: the same bundles, the same bytes.
+
+mod beside;
+mod derived;
+
+use super::facts::{self, Fact};
+use super::templates;
+use super::text::{Footnotes, md, tidy};
+use super::view::{self, Charts, Footnote, View};
+use crate::bundle::Manifest;
+use crate::chart::charts;
+use crate::published::Published;
+use crate::sample::{LaunchRecord, Outcome};
+use crate::summary::{Summary, summarize};
+use beside::Beside;
+use serde::Serialize;
+use std::path::Path;
+use tera::{Context, Tera};
+
+/// A run of the document.
+#[derive(Debug, Clone, Copy)]
+pub struct Source<'a> {
+    /// What was to be measured.
+    pub manifest: &'a Manifest,
+    /// What was.
+    pub records: &'a [LaunchRecord],
+    /// The bundle's directory as seen from the document: `runs/2026-11-25-amd-epyc-all`.
+    pub href: &'a str,
+}
+
+/// A run with its summary.
+struct Run<'a> {
+    source: Source<'a>,
+    summary: Summary,
+    number: usize,
+}
+
+impl<'a> Run<'a> {
+    fn of(source: Source<'a>, number: usize) -> Run<'a> {
+        Run { source, summary: summarize(source.manifest, source.records), number }
+    }
+
+    /// Number and processor, leading to its section.
+    fn link(&self) -> String {
+        format!("[{}. {}](#{})", self.number, md(&self.source.manifest.machine.cpu), self.anchor())
+    }
+
+    /// Anchor of its section.
+    fn anchor(&self) -> String {
+        format!("run-{}", self.number)
+    }
+}
+
+#[derive(Serialize)]
+struct DocumentView {
+    subject: String,
+    baseline: String,
+    date: String,
+    models: Vec<String>,
+    glance: Vec<derived::Glance>,
+    sections: Vec<Section>,
+    gaps: Vec<derived::Gap>,
+    best: Vec<derived::Best>,
+    spectrum: Vec<derived::Share>,
+    conclusions: Vec<Conclusion>,
+    position: Vec<derived::Stars>,
+    footnotes: Vec<Footnote>,
+    published: Option<Beside>,
+}
+
+#[derive(Serialize)]
+struct Section {
+    number: usize,
+    id: String,
+    anchor: String,
+    href: String,
+    begun: String,
+    harness: String,
+    blocks: usize,
+    launches: usize,
+    failed: usize,
+    quick: String,
+    platform: String,
+    efficiency: String,
+    memory: String,
+}
+
+#[derive(Serialize)]
+struct Conclusion {
+    platform: String,
+    fact: Fact,
+}
+
+/// Renders the document. `published` comes with the name of its file.
+pub fn render_document(sources: &[Source], published: Option<(&Published, &str)>) -> String {
+    let runs: Vec<Run> = (1..).zip(sources).map(|(number, source)| Run::of(*source, number)).collect();
+    let tera = templates();
+    let mut notes = Footnotes::default();
+    let sections: Vec<Section> = runs.iter().map(|run| section(&tera, run, &mut notes)).collect();
+    let first = runs.first();
+    let name = |row: Option<&crate::summary::Row>| row.map(|r| md(&r.name)).unwrap_or_default();
+    let mut models: Vec<String> = runs.iter().map(|run| model(run.source.manifest)).collect();
+    models.dedup();
+    let view = DocumentView {
+        subject: name(first.and_then(|run| run.summary.subject())),
+        baseline: name(first.and_then(|run| run.summary.baseline())),
+        date: runs.iter().map(|run| day(run.source.manifest)).max().unwrap_or_default(),
+        models,
+        glance: runs.iter().flat_map(derived::glance).collect(),
+        sections,
+        gaps: runs.iter().flat_map(derived::gaps).collect(),
+        best: runs.iter().flat_map(derived::best).collect(),
+        spectrum: runs.iter().flat_map(derived::spectrum).collect(),
+        conclusions: runs.iter().filter_map(conclusion).collect(),
+        position: runs.iter().flat_map(derived::position).collect(),
+        footnotes: view::footnotes(&notes),
+        published: published.map(|(published, file)| Beside::of(published, &tables_file(file))),
+    };
+    let context = Context::from_serialize(&view).expect("the view is a map of plain values");
+    tidy(&tera.render("document.md.tera", &context).expect("the template names only what the view holds"))
+}
+
+fn section(tera: &Tera, run: &Run, notes: &mut Footnotes) -> Section {
+    let Source { manifest, records, href } = run.source;
+    let charts = charts(&run.summary);
+    let charts = Charts { dir: &format!("{href}/charts"), charts: &charts };
+    let view: View = view::view(manifest, records, &run.summary, &charts, notes);
+    let mut context = Context::from_serialize(&view).expect("the view is a map of plain values");
+    context.insert("number", &run.number);
+    context.insert("report", &format!("{href}/report.md"));
+    let part =
+        |name: &str| tidy(&tera.render(name, &context).expect("the template names only what the view holds"));
+    Section {
+        number: run.number,
+        id: md(&manifest.id),
+        anchor: run.anchor(),
+        href: href.to_owned(),
+        begun: md(&manifest.created_at),
+        harness: md(manifest
+            .harness_commit
+            .as_deref()
+            .map_or(&manifest.harness_version, |c| c.get(..12).unwrap_or(c))),
+        blocks: records.iter().map(|r| r.block + 1).max().unwrap_or(0) as usize,
+        launches: records.len(),
+        failed: records.iter().filter(|r| matches!(r.outcome, Outcome::Failed { .. })).count(),
+        quick: part("summary.md.tera"),
+        platform: part("platform.md.tera"),
+        efficiency: part("efficiency.md.tera"),
+        memory: part("memory.md.tera"),
+    }
+}
+
+/// The subject against the baseline, on the fewest threads of the first workload.
+fn conclusion(run: &Run) -> Option<Conclusion> {
+    let workload = run.summary.workloads.first()?;
+    let threads = *workload.threads.first()?;
+    let fact = facts::key_finding(&run.summary, workload, threads);
+    Some(Conclusion { platform: run.link(), fact })
+}
+
+fn model(manifest: &Manifest) -> String {
+    let model = &manifest.model;
+    format!(
+        "{} {} ({} MB)",
+        md(&model.name),
+        md(&model.quantization),
+        crate::units::show_mb(model.bytes as f64)
+    )
+}
+
+/// The document of published tables that stands beside their file: see [`super::render_published`].
+fn tables_file(file: &str) -> String {
+    Path::new(file).with_extension("md").display().to_string()
+}
+
+fn day(manifest: &Manifest) -> String {
+    md(manifest.created_at.get(..10).unwrap_or(&manifest.created_at))
+}
+
+#[cfg(test)]
+mod tests;
