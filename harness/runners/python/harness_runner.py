@@ -277,6 +277,7 @@ def serve(backend: Backend, jobs: TextIO, events: TextIO) -> bool:
 
 
 def _carry_out(backend: Backend, job: Job, events: TextIO) -> None:
+    _possible(job)
     backend.examine(job)
     _say(
         events,
@@ -301,6 +302,17 @@ def _carry_out(backend: Backend, job: Job, events: TextIO) -> None:
         _say(events, "phase", name="verify")
         _say(events, "verified", **_verified(backend, job.verify))
     _say(events, "bye")
+
+
+def _possible(job: Job) -> None:
+    """Refuses what no framework could do; what one loads may have been made of a file that is gone since."""
+    if not job.model_path.is_file():
+        raise RunnerError("model", f"{job.model_path}: no such file")
+    for rep, prompt in enumerate(job.prompts):
+        n_prompt, n_generate = len(prompt), job.n_generate_of(rep)
+        if n_prompt + n_generate > job.context:
+            what = f"{n_prompt} prompt and {n_generate} generated tokens do not fit a context of {job.context}"
+            raise RunnerError("unsupported", what)
 
 
 def _request(backend: Backend, prompt: list[int], n: int) -> dict[str, Any]:
@@ -381,5 +393,8 @@ def main(backend_class: Callable[[dict[str, str]], Backend], args: Sequence[str]
     elif action == "--prepare":
         _prepare(backend, *paths)
     else:
-        return 0 if serve(backend, sys.stdin, out) else 1
+        status = 0 if serve(backend, sys.stdin, out) else 1
+        sys.stderr.flush()
+        # Some libraries take seconds to come down, and a runner has two.
+        os._exit(status)
     return 0

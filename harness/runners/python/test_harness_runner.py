@@ -75,7 +75,7 @@ class OwnLoop(hr.Backend):
 def job(**changes: Any) -> dict[str, Any]:
     return {
         "protocol": 1,
-        "model": {"path": "/m", "sha256": "0"},
+        "model": {"path": __file__, "sha256": "0"},
         "prompts": [[1, 2], [3, 4]],
         "cold_generate": 1,
         "n_generate": 3,
@@ -152,6 +152,8 @@ class Serving(unittest.TestCase):
 
         missing = job(model={"path": "/missing", "sha256": "0"})
         self.assertEqual(last(missing), ("model", "/missing: no such file"))
+        narrow = "2 prompt and 3 generated tokens do not fit a context of 4"
+        self.assertEqual(last(job(context=4)), ("unsupported", narrow))
         self.assertEqual(last(job(protocol=2)), ("protocol", "this runner speaks protocol 1, the job is of 2"))
         self.assertEqual(last({"protocol": 1})[0], "protocol")
 
