@@ -90,18 +90,7 @@ fn published(files: &[PathBuf], args: &Args) -> Result<ExitCode> {
         };
         let name = file.file_name().unwrap_or_default().to_string_lossy();
         let markdown = render_published(&published, &name);
-        let beside = file.with_extension("md");
-        let out = match &args.out {
-            Some(out) => out.join(beside.file_name().unwrap_or_default()),
-            None => beside,
-        };
-        if args.check {
-            n_stale += usize::from(!is_current(&out, &markdown)?);
-        } else {
-            out.parent().map_or(Ok(()), fs::create_dir_all).with_context(|| out.display().to_string())?;
-            write_atomically(&out, markdown.as_bytes()).with_context(|| out.display().to_string())?;
-            println!("{}", out.display());
-        }
+        n_stale += usize::from(!put_beside(file, &markdown, args)?);
     }
     Ok(if n_stale == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -115,18 +104,23 @@ fn document(file: &Path, args: &Args) -> Result<ExitCode> {
             return Ok(ExitCode::from(2));
         }
     };
+    Ok(if put_beside(file, &markdown, args)? { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Writes a document beside the file that it is made of, or into --out, or checks it there; whether it is current.
+fn put_beside(file: &Path, markdown: &str, args: &Args) -> Result<bool> {
     let beside = file.with_extension("md");
     let out = match &args.out {
         Some(out) => out.join(beside.file_name().unwrap_or_default()),
         None => beside,
     };
     if args.check {
-        return Ok(if is_current(&out, &markdown)? { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+        return is_current(&out, markdown);
     }
     out.parent().map_or(Ok(()), fs::create_dir_all).with_context(|| out.display().to_string())?;
     write_atomically(&out, markdown.as_bytes()).with_context(|| out.display().to_string())?;
     println!("{}", out.display());
-    Ok(ExitCode::SUCCESS)
+    Ok(true)
 }
 
 /// The files of published figures in `dir`.

@@ -1,31 +1,37 @@
 //! The tables of a published comparison, made again from its figures.
 
 use super::text::{bold_if, md, tidy};
-use crate::published::{Published, Table, audit, tables};
+use crate::published::{Finding, Provenance, Published, Table, audit, tables};
 use serde::Serialize;
 use tera::Context;
 
 #[derive(Serialize)]
 struct View {
-    title: String,
-    date: String,
+    stated: Stated,
     file: String,
     model: String,
     quantization: String,
     size_mb: String,
     metric: String,
+    tables: Vec<TableView>,
+    findings: Vec<FindingView>,
+}
+
+/// What a published document says beside its tables.
+#[derive(Debug, Serialize)]
+pub(super) struct Stated {
+    title: String,
+    date: String,
     subject: String,
     baseline: String,
     target: String,
     provenance: Vec<ProvenanceView>,
-    tables: Vec<TableView>,
     causes: Vec<NamedValue>,
     steps: Vec<NamedValue>,
     spectrum: Vec<NamedValue>,
-    findings: Vec<FindingView>,
 }
 
-#[derive(Serialize)]
+#[derive(Debug, Serialize)]
 struct ProvenanceView {
     figures: String,
     kind: String,
@@ -39,7 +45,7 @@ pub(super) struct TableView {
     pub(super) rows: Vec<Vec<String>>,
 }
 
-#[derive(Serialize)]
+#[derive(Debug, Serialize)]
 struct NamedValue {
     label: String,
     name: String,
@@ -66,53 +72,52 @@ pub fn render_published(published: &Published, file: &str) -> String {
 }
 
 fn view(published: &Published, file: &str) -> View {
-    let document = &published.document;
-    let value =
-        |label: &str, name: &str, value: String| NamedValue { label: md(label), name: md(name), value };
-    let roadmap = &published.roadmap;
+    let finding = |f: &Finding| FindingView {
+        place: md(&f.place),
+        framework: md(&f.framework),
+        what: md(&f.what),
+        claimed: md(&f.claimed),
+        recomputed: md(&f.recomputed),
+        from: md(&f.from),
+    };
     View {
-        title: md(&document.title),
-        date: md(&document.date),
+        stated: Stated::of(published),
         file: file.to_owned(),
         model: md(&published.model.name),
         quantization: md(&published.model.quantization),
         size_mb: published.model.size_mb.to_string(),
-        metric: md(&document.metric),
-        subject: md(&document.subject),
-        baseline: md(&document.baseline),
-        target: format!("{}%", roadmap.target_percent_of_baseline),
-        provenance: published
-            .provenance
-            .iter()
-            .map(|p| ProvenanceView {
-                figures: md(&p.figures.join(", ")),
-                kind: md(&p.kind),
-                says: md(&p.says),
-            })
-            .collect(),
+        metric: md(&published.document.metric),
         tables: shown(&tables(published)),
-        causes: published
-            .gap_causes
-            .iter()
-            .map(|c| value("", &c.cause, format!("{}%", c.impact_percent)))
-            .collect(),
-        steps: roadmap.steps.iter().map(|s| value("", &s.step, format!("+{}%", s.gain_percent))).collect(),
-        spectrum: published
-            .spectrum
-            .iter()
-            .map(|s| value(&s.label, &s.name, format!("{}%", s.percent_of_baseline)))
-            .collect(),
-        findings: audit(published)
-            .iter()
-            .map(|f| FindingView {
-                place: md(&f.place),
-                framework: md(&f.framework),
-                what: md(&f.what),
-                claimed: md(&f.claimed),
-                recomputed: md(&f.recomputed),
-                from: md(&f.from),
-            })
-            .collect(),
+        findings: audit(published).iter().map(finding).collect(),
+    }
+}
+
+impl Stated {
+    pub(super) fn of(published: &Published) -> Stated {
+        let document = &published.document;
+        let value =
+            |label: &str, name: &str, value: String| NamedValue { label: md(label), name: md(name), value };
+        let provenance = |p: &Provenance| ProvenanceView {
+            figures: md(&p.figures.join(", ")),
+            kind: md(&p.kind),
+            says: md(&p.says),
+        };
+        let causes = published.gap_causes.iter();
+        let steps = published.roadmap.steps.iter();
+        let spectrum = published.spectrum.iter();
+        Stated {
+            title: md(&document.title),
+            date: md(&document.date),
+            subject: md(&document.subject),
+            baseline: md(&document.baseline),
+            target: format!("{}%", published.roadmap.target_percent_of_baseline),
+            provenance: published.provenance.iter().map(provenance).collect(),
+            causes: causes.map(|c| value("", &c.cause, format!("{}%", c.impact_percent))).collect(),
+            steps: steps.map(|s| value("", &s.step, format!("+{}%", s.gain_percent))).collect(),
+            spectrum: spectrum
+                .map(|s| value(&s.label, &s.name, format!("{}%", s.percent_of_baseline)))
+                .collect(),
+        }
     }
 }
 

@@ -1,8 +1,7 @@
 //! Published figures beside measured ones: every cell of theirs has its mark.
 
 use crate::published::{Published, Table, audit, tables};
-use crate::report::published::{TableView, shown};
-use crate::report::text::md;
+use crate::report::published::{Stated, TableView, shown};
 use serde::Serialize;
 
 /// The mark of a published figure.
@@ -11,36 +10,14 @@ const MARK: &str = "†";
 /// What the document shows of a published comparison.
 #[derive(Debug, Serialize)]
 pub(super) struct Beside {
-    title: String,
-    date: String,
+    stated: Stated,
     file: String,
-    subject: String,
-    baseline: String,
-    target: String,
     platforms: Vec<TableView>,
     features: Vec<TableView>,
     efficiency: Vec<TableView>,
     memory: Vec<TableView>,
     position: Vec<TableView>,
-    causes: Vec<Named>,
-    steps: Vec<Named>,
-    spectrum: Vec<Named>,
-    provenance: Vec<Stated>,
     n_findings: usize,
-}
-
-#[derive(Debug, Serialize)]
-struct Named {
-    label: String,
-    name: String,
-    value: String,
-}
-
-#[derive(Debug, Serialize)]
-struct Stated {
-    figures: String,
-    kind: String,
-    says: String,
 }
 
 impl Beside {
@@ -48,55 +25,22 @@ impl Beside {
     pub(super) fn of(published: &Published, file: &str) -> Beside {
         let tables = tables(published);
         let under = |heading: &str| -> Vec<TableView> {
-            let chosen: Vec<Table> = tables
-                .iter()
-                .filter(|t| t.headings.first().is_some_and(|h| h == heading))
-                .map(marked)
-                .collect();
+            let is_there = |table: &&Table| table.headings.first().is_some_and(|first| first == heading);
+            let chosen: Vec<Table> = tables.iter().filter(is_there).map(marked).collect();
             let mut views = shown(&chosen);
             // The section's own heading is the document's.
             views.iter_mut().for_each(|view| view.headings.retain(|heading| heading != "## "));
             views
         };
-        let named =
-            |label: &str, name: &str, value: String| Named { label: md(label), name: md(name), value };
-        let excels = format!("Where {} Excels", published.document.subject);
+        let platforms = [under("Executive Summary"), under("Detailed Comparison by Platform")];
         Beside {
-            title: md(&published.document.title),
-            date: md(&published.document.date),
+            stated: Stated::of(published),
             file: file.to_owned(),
-            subject: md(&published.document.subject),
-            baseline: md(&published.document.baseline),
-            target: format!("{}%", published.roadmap.target_percent_of_baseline),
-            platforms: [under("Executive Summary"), under("Detailed Comparison by Platform")]
-                .into_iter()
-                .flatten()
-                .collect(),
-            features: under(&excels),
+            platforms: platforms.into_iter().flatten().collect(),
+            features: under(&format!("Where {} Excels", published.document.subject)),
             efficiency: under("Normalized Efficiency Comparison"),
             memory: under("Memory Efficiency Comparison"),
             position: without_headings(under("Conclusion")),
-            causes: published
-                .gap_causes
-                .iter()
-                .map(|c| named("", &c.cause, format!("{}%", c.impact_percent)))
-                .collect(),
-            steps: published
-                .roadmap
-                .steps
-                .iter()
-                .map(|s| named("", &s.step, format!("+{}%", s.gain_percent)))
-                .collect(),
-            spectrum: published
-                .spectrum
-                .iter()
-                .map(|s| named(&s.label, &s.name, format!("{}%", s.percent_of_baseline)))
-                .collect(),
-            provenance: published
-                .provenance
-                .iter()
-                .map(|p| Stated { figures: md(&p.figures.join(", ")), kind: md(&p.kind), says: md(&p.says) })
-                .collect(),
             n_findings: audit(published).len(),
         }
     }
