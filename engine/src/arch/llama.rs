@@ -3,11 +3,12 @@
 
 use super::pass::{self, Norm, Own, Prepared, Readers, Rows};
 use super::{Architecture, Config, Loader, Logits, Network, Pass, Scratch, refuse};
+use crate::ablation::{Part, Without};
 use crate::error::{ErrorKind, Result};
-use crate::kernels::attention::{self, Cache, Queries};
+use crate::kernels::attention::{self, Cache, Element, Queries};
 use crate::kernels::rope::{Pairs, Rope, Scaling};
 use crate::kernels::swiglu::swiglu;
-use crate::kv::KvCache;
+use crate::kv::{Cells, KvCache};
 use crate::pool::{Shared, Sizes, Worker};
 use crate::quant::pack::{GROUP, PANEL_ROWS};
 use crate::simd::{Group, Level, MAX_LANES};
@@ -196,7 +197,8 @@ impl Network for Llama {
     }
 
     fn scratch(&self, batch: usize, threads: usize) -> Scratch {
-        let Config { width, n_heads, head_dim, ffn_width, .. } = self.config;
+        let Config { width, n_heads, n_kv_heads, head_dim, ffn_width, .. } = self.config;
+        let queries = (n_heads / n_kv_heads * batch.min(ATTENTION_TOKENS), self.kv_width());
         let cols = width.max(n_heads * head_dim).max(ffn_width);
         let qkv = self.layers.first().map_or(0, |l| l.qkv.n_panels()) * PANEL_ROWS;
         Scratch {
@@ -209,11 +211,20 @@ impl Network for Llama {
             hidden: vec![0.0; batch * ffn_width.next_multiple_of(PANEL_ROWS)],
             logits: vec![0.0; self.output.n_panels() * PANEL_ROWS],
             angles: Vec::with_capacity(batch * self.rope.n_rot / 2),
-            own: (0..threads).map(|_| Mutex::new(Own::new(cols, batch))).collect(),
+            own: (0..threads).map(|_| Mutex::new(Own::new(cols, batch, queries))).collect(),
         }
     }
 
-    fn forward(&self, pass: &mut Pass<'_>) -> Result<()> {
+    fn forward(&self, pass: &mut Pass<'_>, kv: &mut KvCache) -> Result<()> {
+        match kv {
+            KvCache::F16(cells) => self.run(pass, cells),
+            KvCache::F32(cells) => self.run(pass, cells),
+        }
+    }
+}
+
+impl Llama {
+    fn run<E: Element>(&self, pass: &mut Pass<'_>, kv: &mut Cells<E>) -> Result<()> {
         let (tokens, width) = (pass.ids.len(), self.config.width);
         let stride = width.next_multiple_of(PANEL_ROWS);
         let Scratch { row: file_row, x, floats, groups, qkv, attention, hidden, logits, angles, own } =
@@ -229,16 +240,15 @@ impl Network for Llama {
             Logits::All => tokens,
         };
         logits.resize(n_logits.max(1) * self.output.n_panels() * PANEL_ROWS, 0.0);
-        let (head_len, layer_len) = (pass.kv.head_len(), pass.kv.layer_len());
-        let KvCache { keys, values, .. } = pass.kv;
         let run = Run {
             model: self,
             level: pass.level,
+            without: pass.without,
             tokens,
             position: pass.position,
             n_logits,
-            head_len,
-            layer_len,
+            head_len: kv.head_len,
+            layer_len: kv.layer_len,
             angles,
             x: Shared::new(x),
             prepared: Prepared { floats: Shared::new(floats), groups: Shared::new(groups) },
@@ -246,20 +256,44 @@ impl Network for Llama {
             attention: Shared::new(attention),
             hidden: Shared::new(hidden),
             logits: Shared::new(logits),
-            keys: Shared::new(keys),
-            values: Shared::new(values),
+            keys: Shared::new(&mut kv.keys),
+            values: Shared::new(&mut kv.values),
         };
-        pass.pool.run(pass.threads, |worker| {
-            let mut own = own[worker.idx()].lock().unwrap_or_else(PoisonError::into_inner);
-            run.all(worker, &mut own);
+        let enter = |work: &(dyn Fn(&Worker<'_>, &mut Own) + Sync)| {
+            pass.pool.run(pass.threads, |worker| {
+                let mut own = own[worker.idx()].lock().unwrap_or_else(PoisonError::into_inner);
+                work(worker, &mut own);
+            })
+        };
+        if pass.without.leaves_out(Part::Entry) {
+            return run.steps().try_for_each(|step| enter(&|worker, own| run.step(worker, own, step)));
+        }
+        enter(&|worker, own| {
+            for step in run.steps() {
+                run.step(worker, own, step);
+                worker.barrier();
+            }
         })
     }
 }
 
+/// What all workers do together before any of them goes on.
+#[derive(Clone, Copy)]
+enum Step {
+    /// Of this layer.
+    Qkv(usize),
+    Attention(usize),
+    AttentionOut(usize),
+    GateAndUp(usize),
+    Down(usize),
+    Output,
+}
+
 /// A pass under way, as all workers see it.
-struct Run<'a> {
+struct Run<'a, E> {
     model: &'a Llama,
     level: Level,
+    without: Without,
     tokens: usize,
     position: usize,
     n_logits: usize,
@@ -272,26 +306,28 @@ struct Run<'a> {
     attention: Shared<'a, f32>, // [tokens, n_heads · head_dim]
     hidden: Shared<'a, f32>,    // [tokens, ffn_width]
     logits: Shared<'a, f32>,    // [n_logits, n_vocab]
-    keys: Shared<'a, u16>,      // [layers, kv_heads, head_len]
-    values: Shared<'a, u16>,    // [layers, kv_heads, head_len]
+    keys: Shared<'a, E>,        // [layers, kv_heads, head_len]
+    values: Shared<'a, E>,      // [layers, kv_heads, head_len]
 }
 
-impl Run<'_> {
-    fn all(&self, worker: &Worker<'_>, own: &mut Own) {
-        for (i, layer) in self.model.layers.iter().enumerate() {
-            self.qkv(worker, own, layer);
-            worker.barrier();
-            self.attention(worker, own, i);
-            worker.barrier();
-            self.residual(worker, own, &layer.attention_out, &self.attention);
-            worker.barrier();
-            self.gate_and_up(worker, own, layer);
-            worker.barrier();
-            self.residual(worker, own, &layer.down, &self.hidden);
-            worker.barrier();
-        }
-        if self.n_logits > 0 {
-            self.output(worker, own);
+impl<E: Element> Run<'_, E> {
+    /// The steps of a pass, in order.
+    fn steps(&self) -> impl Iterator<Item = Step> {
+        use Step::{Attention, AttentionOut, Down, GateAndUp, Output, Qkv};
+        let layers = 0..self.model.layers.len();
+        let layers = layers.flat_map(|i| [Qkv(i), Attention(i), AttentionOut(i), GateAndUp(i), Down(i)]);
+        layers.chain((self.n_logits > 0).then_some(Output))
+    }
+
+    fn step(&self, worker: &Worker<'_>, own: &mut Own, step: Step) {
+        let layer = |i: usize| &self.model.layers[i];
+        match step {
+            Step::Qkv(i) => self.qkv(worker, own, layer(i)),
+            Step::Attention(i) => self.attention(worker, own, i),
+            Step::AttentionOut(i) => self.residual(worker, own, &layer(i).attention_out, &self.attention),
+            Step::GateAndUp(i) => self.gate_and_up(worker, own, layer(i)),
+            Step::Down(i) => self.residual(worker, own, &layer(i).down, &self.hidden),
+            Step::Output => self.output(worker, own),
         }
     }
 
@@ -369,7 +405,7 @@ impl Run<'_> {
         &self.angles[t * n..(t + 1) * n]
     }
 
-    fn write_head(&self, head: usize, keys: &mut [u16], values: &mut [u16]) {
+    fn write_head(&self, head: usize, keys: &mut [E], values: &mut [E]) {
         let head_dim = self.model.config.head_dim;
         let [_, k_at, v_at] = self.head_offsets(head);
         let mut k = [0.0; MAX_HEAD_DIM as usize];
@@ -383,18 +419,35 @@ impl Run<'_> {
         }
     }
 
+    /// The query heads of KV head `head`: those of a group share what is widened.
     fn attend<'o>(
         &self,
         own: &mut Own,
         head: usize,
         tokens: Range<usize>,
-        cache: Cache<'_>,
+        cache: Cache<'_, E>,
         out: impl Fn(Range<usize>) -> &'o mut [f32],
     ) {
         let Config { n_heads, n_kv_heads, head_dim, .. } = self.model.config;
-        let (group, width) = (n_heads / n_kv_heads, self.model.kv_width());
+        let (all, [q_at, ..]) = (n_heads / n_kv_heads, self.head_offsets(head));
+        let group = if self.without.leaves_out(Part::Group) { 1 } else { all };
+        for first in (0..all).step_by(group) {
+            self.attend_to(own, (q_at + first * head_dim, group), tokens.clone(), cache, &out);
+        }
+    }
+
+    /// `group` query heads from column `q_at` of qkv on.
+    fn attend_to<'o>(
+        &self,
+        own: &mut Own,
+        (q_at, group): (usize, usize),
+        tokens: Range<usize>,
+        cache: Cache<'_, E>,
+        out: impl Fn(Range<usize>) -> &'o mut [f32],
+    ) {
+        let Config { n_heads, head_dim, .. } = self.model.config;
+        let width = self.model.kv_width();
         let scale = 1.0 / (head_dim as f32).sqrt();
-        let [q_at, ..] = self.head_offsets(head);
         own.rows.clear();
         for t in tokens.clone() {
             for q in self.qkv_row(t)[q_at..].chunks_exact(head_dim).take(group) {
