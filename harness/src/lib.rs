@@ -18,6 +18,7 @@ pub mod schema;
 pub mod model;
 pub mod protocol;
 pub mod sample;
+mod system;
 pub mod agreement;
 pub mod framework;
 pub mod setup;

@@ -257,6 +257,8 @@ pub struct MemorySummary {
     pub file_bytes: Option<f64>,
     /// Proportional set size.
     pub pss_bytes: Option<f64>,
+    /// Peak of the physical footprint, which macOS alone has.
+    pub footprint_bytes: Option<f64>,
     /// Peak less the size of the model file.
     pub overhead_bytes: Option<f64>,
 }
