@@ -32,6 +32,7 @@ pub mod verdict;
 pub mod withdrawal;
 pub mod summary;
 pub mod comparison;
+pub mod history;
 pub mod chart;
 pub mod report;
 pub mod audit;
