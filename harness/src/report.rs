@@ -36,6 +36,7 @@ const TEMPLATES: [(&str, &str); 12] = [
     ("published.md.tera", include_str!("../templates/published.md.tera")),
     ("table.md.tera", include_str!("../templates/table.md.tera")),
     ("document.md.tera", include_str!("../templates/document.md.tera")),
+    ("evolution.md.tera", include_str!("../templates/evolution.md.tera")),
     ("report.md.tera", include_str!("../templates/report.md.tera")),
     ("facts.md.tera", include_str!("../templates/facts.md.tera")),
     ("summary.md.tera", include_str!("../templates/summary.md.tera")),
