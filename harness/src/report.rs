@@ -32,7 +32,7 @@ pub struct Rendered {
     pub summary_csv: String,
 }
 
-const TEMPLATES: [(&str, &str); 12] = [
+const TEMPLATES: [(&str, &str); 13] = [
     ("published.md.tera", include_str!("../templates/published.md.tera")),
     ("table.md.tera", include_str!("../templates/table.md.tera")),
     ("document.md.tera", include_str!("../templates/document.md.tera")),
