@@ -4,15 +4,19 @@
 //! [`read`] and [`append`] are all that touches the disk; the rest is pure. Lines have ids made of what they are about, so that
 //! appending a bundle twice changes nothing, and two histories that git merged line by line read the same in any order.
 
+mod change;
 mod id;
 mod of_bundle;
 mod parse;
 mod record;
+mod series;
 mod store;
 
+pub use change::{Change, RULES, Rules, changes};
 pub use id::{Id, metric_named};
 pub use of_bundle::{Commits, PREVIOUS_SUFFIX, lines};
 pub use record::{Against, Baseline, HISTORY_SCHEMA, Line, Point, RowVersion, Session};
+pub use series::{Epoch, Key, Night, Series};
 pub use store::{Appended, HistoryError, append, read};
 
 use std::collections::{BTreeMap, HashMap};

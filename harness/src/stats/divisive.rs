@@ -64,27 +64,35 @@ fn split(values: &[f64], rule: &ChangeRule) -> Vec<usize> {
 }
 
 /// Removes the weakest point until all are strong.
+///
+/// After a removal Hunter takes the two points after it anew and leaves the one before it as it was; so do we while points are
+/// removed, to find the same ones. What is returned rests on all of a point's neighbours.
 fn merge(values: &[f64], found: &[usize], rule: &ChangeRule) -> Vec<ChangePoint> {
     let sums = Sums::of(values);
     let mut at = found.to_vec();
-    loop {
-        let points: Vec<ChangePoint> = (0..at.len())
-            .map(|i| {
-                let start = if i == 0 { 0 } else { at[i - 1] };
-                sums.compare(start, at[i], at.get(i + 1).copied().unwrap_or(values.len()))
-            })
-            .collect();
-        let by_p = first_max(points.iter().map(|point| point.p));
-        let weakest = match by_p {
-            Some(i) if points[i].p >= rule.p_max => i,
-            Some(_) => match first_max(points.iter().map(|point| -point.magnitude())) {
-                Some(i) if points[i].magnitude() <= rule.magnitude_min => i,
-                _ => return points,
-            },
-            None => return points,
-        };
+    let compare = |at: &[usize], i: usize| {
+        let start = if i == 0 { 0 } else { at[i - 1] };
+        sums.compare(start, at[i], at.get(i + 1).copied().unwrap_or(values.len()))
+    };
+    let mut points: Vec<ChangePoint> = (0..at.len()).map(|i| compare(&at, i)).collect();
+    while let Some(weakest) = weakest(&points, rule) {
         at.remove(weakest);
+        points.remove(weakest);
+        for i in (weakest..points.len()).take(2) {
+            points[i] = compare(&at, i);
+        }
     }
+    (0..at.len()).map(|i| compare(&at, i)).collect()
+}
+
+/// The point with the largest p, if that is too large, else the one with the smallest change, if that is too small.
+fn weakest(points: &[ChangePoint], rule: &ChangeRule) -> Option<usize> {
+    let by_p = first_max(points.iter().map(|point| point.p))?;
+    if points[by_p].p >= rule.p_max {
+        return Some(by_p);
+    }
+    let by_magnitude = first_max(points.iter().map(|point| -point.magnitude()))?;
+    (points[by_magnitude].magnitude() <= rule.magnitude_min).then_some(by_magnitude)
 }
 
 fn first_max(values: impl Iterator<Item = f64>) -> Option<usize> {
