@@ -5,18 +5,22 @@
 //! appending a bundle twice changes nothing, and two histories that git merged line by line read the same in any order.
 
 mod change;
+mod check;
 mod id;
 mod of_bundle;
 mod parse;
 mod record;
 mod series;
+mod spark;
 mod store;
 
 pub use change::{Change, RULES, Rules, changes};
+pub use check::{Checked, Finding, Kind, Unjudged, WATCHED, check};
 pub use id::{Id, metric_named};
 pub use of_bundle::{Commits, PREVIOUS_SUFFIX, lines};
 pub use record::{Against, Baseline, HISTORY_SCHEMA, Line, Point, RowVersion, Session};
 pub use series::{Epoch, Key, Night, Series};
+pub use spark::sparkline;
 pub use store::{Appended, HistoryError, append, read};
 
 use std::collections::{BTreeMap, HashMap};

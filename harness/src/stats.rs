@@ -18,7 +18,7 @@ pub use bootstrap::{CONFIDENCE, RESAMPLES, bca_mean, percentile_median};
 pub use divisive::{ChangePoint, ChangeRule, change_points};
 pub use outlier::{Fences, Outlier, TukeyClass, tukey_outliers};
 pub use paired::{EXACT_FLIPS_MAX, Ratio, SIGNIFICANCE, holm, log_ratio_interval, paired_ratio, sign_flip_p};
-pub use student::{student_mean, student_quantile};
+pub use student::{student_mean, student_p, student_quantile};
 pub use trend::{EXACT_TREND_MAX, Trend, trend};
 pub use two_sample::{IndependentRatio, independent_ratio};
 

@@ -1,12 +1,15 @@
 //! Which change of a series is news: pure numbers in, changes out.
 
-use crate::stats::{ChangePoint, ChangeRule, Interval, change_points, student_quantile};
+use crate::stats::{ChangePoint, ChangeRule, Interval, change_points, median, student_p, student_quantile};
 
 /// When a change of a series is told.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Rules {
     /// When a change counts.
     pub change: ChangeRule,
+    /// Largest p of Student's t test between both sides of a change that is told: the place of a change is chosen so that the
+    /// sides differ most, and a year has many nights to choose on, so that far smaller ones come by chance.
+    pub p_told: f64,
     /// Nights after a change without which it is not told: one night alone may be an outlier.
     pub confirm: usize,
     /// A change is news for so many nights from the one on which it was found.
@@ -14,8 +17,12 @@ pub struct Rules {
 }
 
 /// Window 50, p 0.001, magnitude 2%, as Hunter and Otava have them; told from the second night on, for a week.
-pub const RULES: Rules =
-    Rules { change: ChangeRule { window: 50, p_max: 0.001, magnitude_min: 0.02 }, confirm: 2, recent: 7 };
+pub const RULES: Rules = Rules {
+    change: ChangeRule { window: 50, p_max: 0.001, magnitude_min: 0.02 },
+    p_told: 0.0001,
+    confirm: 2,
+    recent: 7,
+};
 
 /// The place of a change may shift by so many values while more come in.
 const SHIFT_MAX: usize = 5;
@@ -25,6 +32,10 @@ const SHIFT_MAX: usize = 5;
 pub struct Change {
     /// Where, and between which means.
     pub point: ChangePoint,
+    /// Of Student's t test between both.
+    pub p: f64,
+    /// How far the median moves the same way, as a share: outliers move means alone.
+    pub of_medians: f64,
     /// 95% interval of after / before − 1.
     pub interval: Interval,
     /// Values before it, back to the change before or the start.
@@ -35,23 +46,19 @@ pub struct Change {
     pub found: Option<usize>,
 }
 
-/// The changes of `values`, in order.
+/// The changes of `values` that are told, in order.
 pub fn changes(values: &[f64], rules: &Rules) -> Vec<Change> {
-    let points = confirmed(values, rules);
-    let mut changes: Vec<Change> = (0..points.len()).map(|i| change(values, &points, i)).collect();
+    let mut changes = told(values, rules);
     // A change further back lies in windows that no new value reaches.
     let is_near = |change: &Change| change.point.index + 2 * rules.change.window > values.len();
-    if !changes.iter().any(is_near) {
-        return changes;
-    }
     let mut is_open: Vec<bool> = changes.iter().map(is_near).collect();
     for n in (values.len().saturating_sub(rules.recent)..values.len()).rev() {
         if !is_open.contains(&true) {
             break;
         }
-        let earlier = confirmed(&values[..n], rules);
+        let earlier = told(&values[..n], rules);
         for (change, is_open) in changes.iter_mut().zip(&mut is_open) {
-            if *is_open && !earlier.iter().any(|point| is_same(point, &change.point)) {
+            if *is_open && !earlier.iter().any(|other| is_same(&other.point, &change.point)) {
                 change.found = Some(n);
                 *is_open = false;
             }
@@ -60,17 +67,21 @@ pub fn changes(values: &[f64], rules: &Rules) -> Vec<Change> {
     changes
 }
 
-/// Change points with enough values after them.
-fn confirmed(values: &[f64], rules: &Rules) -> Vec<ChangePoint> {
-    let mut points = change_points(values, &rules.change);
-    points.retain(|point| point.index + rules.confirm <= values.len());
-    points
+fn told(values: &[f64], rules: &Rules) -> Vec<Change> {
+    let points = change_points(values, &rules.change);
+    let all = (0..points.len()).map(|i| change(values, &points, i));
+    let is_told = |change: &Change| {
+        let is_confirmed = change.point.index + rules.confirm <= values.len();
+        is_confirmed && change.p <= rules.p_told && change.of_medians > rules.change.magnitude_min
+    };
+    all.filter(is_told).collect()
 }
 
 fn is_same(a: &ChangePoint, b: &ChangePoint) -> bool {
     a.index.abs_diff(b.index) <= SHIFT_MAX && (a.after > a.before) == (b.after > b.before)
 }
 
+/// Both sides of a change point: Student's t test and interval of the difference of their means, with common variance.
 fn change(values: &[f64], points: &[ChangePoint], i: usize) -> Change {
     let point = points[i];
     let start = if i == 0 { 0 } else { points[i - 1].index };
@@ -78,16 +89,22 @@ fn change(values: &[f64], points: &[ChangePoint], i: usize) -> Change {
     let (before, after) = (&values[start..point.index], &values[point.index..end]);
     let squares = |part: &[f64], mean: f64| part.iter().map(|v| (v - mean).powi(2)).sum::<f64>();
     let (n, m) = (before.len() as f64, after.len() as f64);
-    // Student's interval of a difference of means with common variance, over the mean before.
     let df = (before.len() + after.len()).saturating_sub(2).max(1);
     let pooled = (squares(before, point.before) + squares(after, point.after)) / df as f64;
-    let half = student_quantile(df) * (pooled * (1.0 / n + 1.0 / m)).sqrt() / point.before;
-    let share = point.after / point.before - 1.0;
+    let error = (pooled * (1.0 / n + 1.0 / m)).sqrt();
+    let (share, half) = (point.after / point.before - 1.0, student_quantile(df) * error / point.before);
     Change {
         point,
+        p: student_p((point.after - point.before) / error, df),
+        of_medians: ratio_of_medians(before, after) * share.signum(),
         interval: Interval { lo: share - half, hi: share + half },
         n_before: before.len(),
         n_after: after.len(),
         found: None,
     }
+}
+
+/// after / before − 1 of medians; 0 for no values.
+fn ratio_of_medians(before: &[f64], after: &[f64]) -> f64 {
+    median(before).zip(median(after)).map_or(0.0, |(before, after)| after / before - 1.0)
 }
