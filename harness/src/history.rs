@@ -132,3 +132,10 @@ fn keep_first<T: Clone + PartialEq>(
     }
     true
 }
+
+#[cfg(test)]
+mod check_tests;
+#[cfg(test)]
+mod of_bundle_tests;
+#[cfg(test)]
+mod tests;

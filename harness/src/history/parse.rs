@@ -33,7 +33,9 @@ pub(super) fn parse(path: &Path, bytes: &[u8]) -> Result<Parsed, HistoryError> {
             parsed.lacks_end = true;
         }
         Ok(None) => {}
-        Err(wrong @ Wrong { what: What::Newer(_) | What::Conflict, .. }) => return Err(wrong.at(path, bytes)),
+        Err(Wrong { what: what @ (What::Newer(_) | What::Conflict), .. }) => {
+            return Err(Wrong { offset: whole, what }.at(path, bytes));
+        }
         Err(_) => parsed.torn_bytes = Some(tail.len()),
     }
     Ok(Parsed { lines, ..parsed })
