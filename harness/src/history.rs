@@ -23,7 +23,8 @@ pub use series::{Epoch, Key, Night, Series};
 pub use spark::sparkline;
 pub use store::{Appended, HistoryError, append, read};
 
-use std::collections::{BTreeMap, HashMap};
+use serde::Serialize;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 
 /// A history: the same for the same lines in any order and number.
@@ -77,60 +78,89 @@ impl fmt::Display for Remark {
 
 /// The history that these lines make.
 pub fn history_of(lines: impl IntoIterator<Item = Line>) -> History {
-    let mut remarks = Vec::new();
-    let (mut sessions, mut points): (HashMap<Id, Session>, HashMap<Id, Point>) = Default::default();
+    let (mut sessions, mut points) = (Kept::default(), Kept::default());
+    let mut differ = BTreeSet::new();
     for line in lines {
         let id = line.id();
         let differs = match line {
-            Line::Session(session) => keep_first(&mut sessions, id, *session, |s| Line::Session(Box::new(s))),
-            Line::Point(point) => keep_first(&mut points, id, point, Line::Point),
+            Line::Session(session) => sessions.add(id, *session),
+            Line::Point(point) => points.add(id, point),
         };
         if differs {
-            remarks.push(Remark::Differs(id));
+            differ.insert(id);
         }
     }
-    remarks.sort_by_key(|remark| if let Remark::Differs(id) = remark { Some(*id) } else { None });
-    remarks.dedup();
-    let mut sessions: Vec<Session> = sessions.into_values().collect();
+    let mut remarks: Vec<Remark> = differ.into_iter().map(Remark::Differs).collect();
+    let mut sessions: Vec<Session> = sessions.kept;
     sessions.sort_by(|a, b| (&a.begun_at, a.id).cmp(&(&b.begun_at, b.id)));
     let order: HashMap<Id, usize> = sessions.iter().enumerate().map(|(at, s)| (s.id, at)).collect();
+    let mut points = points.kept;
     let n_points = points.len();
-    let mut points: Vec<Point> = points.into_values().filter(|p| order.contains_key(&p.session)).collect();
-    points.sort_unstable_by_key(|p| (order[&p.session], p.id));
-    let mut counts: BTreeMap<usize, usize> = BTreeMap::new();
-    for point in &points {
-        *counts.entry(order[&point.session]).or_default() += 1;
-    }
-    for (at, session) in sessions.iter().enumerate() {
-        let missing = session.points.saturating_sub(counts.get(&at).copied().unwrap_or(0));
-        if missing > 0 {
+    points.retain(|point| order.contains_key(&point.session));
+    let n_orphans = n_points - points.len();
+    let mut counts = vec![0; sessions.len()];
+    points.iter().for_each(|point| counts[order[&point.session]] += 1);
+    sort_by_key(&mut points, |point| (order[&point.session], point.id));
+    for (session, n) in sessions.iter().zip(counts) {
+        if session.points > n {
+            let missing = session.points - n;
             remarks.push(Remark::Incomplete { bundle: session.bundle.clone(), missing });
         }
     }
-    if points.len() < n_points {
-        remarks.push(Remark::Orphans(n_points - points.len()));
+    if n_orphans > 0 {
+        remarks.push(Remark::Orphans(n_orphans));
     }
     History { sessions, points, remarks }
 }
 
-/// Keeps `new`, or what is there already, whichever sorts first as text; whether the two differ.
-fn keep_first<T: Clone + PartialEq>(
-    kept: &mut HashMap<Id, T>,
-    id: Id,
-    new: T,
-    line: impl Fn(T) -> Line,
-) -> bool {
-    let Some(old) = kept.get(&id) else {
-        kept.insert(id, new);
-        return false;
-    };
-    if *old == new {
-        return false;
+/// What was found under each id.
+struct Kept<T> {
+    kept: Vec<T>,
+    places: HashMap<Id, usize>,
+}
+
+impl<T> Default for Kept<T> {
+    fn default() -> Self {
+        Kept { kept: Vec::new(), places: HashMap::new() }
     }
-    if line(new.clone()).to_json() < line(old.clone()).to_json() {
-        kept.insert(id, new);
+}
+
+impl<T: PartialEq + Serialize> Kept<T> {
+    /// Keeps `new`, or what is there already, whichever sorts first as text; whether the two differ.
+    fn add(&mut self, id: Id, new: T) -> bool {
+        let Some(&place) = self.places.get(&id) else {
+            self.places.insert(id, self.kept.len());
+            self.kept.push(new);
+            return false;
+        };
+        let old = &mut self.kept[place];
+        if *old == new {
+            return false;
+        }
+        let text = |value: &T| serde_json::to_string(value).unwrap_or_default();
+        if text(&new) < text(old) {
+            *old = new;
+        }
+        true
     }
-    true
+}
+
+/// Sorts values that are dear to move: each is moved once.
+fn sort_by_key<T, K: Ord>(values: &mut [T], key: impl Fn(&T) -> K) {
+    let mut order: Vec<(K, usize)> = values.iter().enumerate().map(|(at, value)| (key(value), at)).collect();
+    order.sort_unstable();
+    let mut from: Vec<usize> = order.into_iter().map(|(_, at)| at).collect();
+    for start in 0..from.len() {
+        let mut at = start;
+        // Round the cycle that begins here.
+        while from[at] != start {
+            let next = from[at];
+            values.swap(at, next);
+            from[at] = at;
+            at = next;
+        }
+        from[at] = at;
+    }
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ mod view;
 
 use crate::bundle::Manifest;
 use crate::chart::{Chart, charts};
-pub use document::{Source, render_document};
+pub use document::{Document, Nightly, Source, render_document, render_document_with};
 pub use published::render_published;
 
 use crate::sample::LaunchRecord;

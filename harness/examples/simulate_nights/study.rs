@@ -21,7 +21,7 @@ pub(crate) fn false_alarms(noise: &Noise, rules: &Rules, years: u64) -> FalseAla
     let counts = for_seeds(years, |seed| {
         let nights = noise.nights(365, seed);
         let told = (1..=nights.len()).flat_map(|n| news(&nights[..n], rules));
-        told.fold((0.0, 0.0), |(worse, better), change| match change.point.after < change.point.before {
+        told.fold((0.0, 0.0), |(worse, better), change| match change.after < change.before {
             true => (worse + 1.0, better),
             false => (worse, better + 1.0),
         })
@@ -66,7 +66,7 @@ pub(crate) fn drift_found(noise: &Noise, nights: usize, rules: &Rules, series: u
 
 /// Whether a regression that begins at `from` or later is told.
 fn is_worse_after(nights: &[f64], rules: &Rules, from: usize) -> bool {
-    news(nights, rules).iter().any(|c| c.point.index >= from && c.point.after < c.point.before)
+    news(nights, rules).iter().any(|c| c.index >= from && c.after < c.before)
 }
 
 /// What is told on the last night and was not before.

@@ -136,11 +136,11 @@ impl<'a> Checked<'a> {
             return;
         }
         let all = changes(&ratios, rules);
-        let current = all.last().map_or(0.0, |change| change.point.after);
+        let current = all.last().map_or(0.0, |change| change.after);
         for change in all.iter().filter(|change| change.found.is_some()) {
             let finding = step(series.key, &epoch, &ratios, change);
             // A night that another one made good again is no news any more.
-            let share = current / change.point.before - 1.0;
+            let share = current / change.before - 1.0;
             if share.signum() == finding.change.0.signum() && share.abs() > rules.change.magnitude_min {
                 self.findings.push(finding);
             }
@@ -158,22 +158,22 @@ fn commit<'a>(session: &'a Session, label: &str) -> Option<&'a str> {
 
 fn step<'a>(key: Key<'a>, epoch: &Epoch<'a>, ratios: &[f64], change: &Change) -> Finding<'a> {
     let session = |at: usize| epoch.entered[at].0.session;
-    let (good, bad) = (session(change.point.index - 1), session(change.point.index));
-    let share = change.point.after / change.point.before - 1.0;
+    let (good, bad) = (session(change.index - 1), session(change.index));
+    let share = change.after / change.before - 1.0;
     Finding {
         key,
         kind: Kind::Step,
         is_regression: is_worse(key.metric, share),
-        before: change.point.before,
-        after: change.point.after,
+        before: change.before,
+        after: change.after,
         change: (share, Some(change.interval)),
         n: (change.n_before, change.n_after),
         p: Some(change.p),
         good,
         bad,
-        found: session(change.found.unwrap_or(change.point.index)),
+        found: session(change.found.unwrap_or(change.index)),
         commits: (commit(good, key.row), commit(bad, key.row)),
-        sparkline: sparkline(ratios, &[change.point.index]),
+        sparkline: sparkline(ratios, &[change.index]),
     }
 }
 

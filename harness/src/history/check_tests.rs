@@ -51,6 +51,22 @@ fn noise_and_few_nights_tell_nothing() {
 }
 
 #[test]
+fn an_outlier_tells_nothing_and_hides_no_step() {
+    let mut ratios = steady(80);
+    ratios[60] *= 0.85;
+    for n in 61..=80 {
+        assert_eq!(told(&ratios[..n]), [], "{n} nights");
+    }
+    let mut ratios = stepped(66, 61, 0.93);
+    ratios[60] *= 0.85;
+    let told = told(&ratios);
+    assert!(
+        matches!(&told[..], [(true, bad, _)] if ["night-060", "night-061"].contains(&&**bad)),
+        "{told:?}"
+    );
+}
+
+#[test]
 fn a_drift_is_told_within_five_weeks() {
     let mut ratios = steady(95);
     for (night, ratio) in ratios[60..].iter_mut().enumerate() {

@@ -87,8 +87,10 @@ fn parse_parts(bytes: &[u8]) -> Result<Vec<Line>, Wrong> {
             parts.iter().map(|&(offset, part)| scope.spawn(move || parse_part(offset, part))).collect();
         threads.into_iter().map(|t| t.join().expect("parsing does not panic")).collect()
     });
-    let mut lines = Vec::new();
-    for part in parsed {
+    // The first part is long: the others are added to it.
+    let mut parts = parsed.into_iter();
+    let mut lines = parts.next().unwrap_or_else(|| Ok(Vec::new()))?;
+    for part in parts {
         lines.append(&mut part?);
     }
     Ok(lines)

@@ -67,6 +67,7 @@ pub fn read(path: &Path) -> Result<History, HistoryError> {
         result => result.map_err(io(path))?,
     };
     let Parsed { lines, torn_bytes, .. } = parse(path, &bytes)?;
+    drop(bytes);
     let mut history = history_of(lines);
     history.remarks.extend(torn_bytes.map(Remark::TornLine));
     Ok(history)

@@ -67,7 +67,7 @@ fn print(series: &Series) {
         let out = if n_out == 0 { String::new() } else { format!(", {n_out} more do not enter") };
         let of = printable(&format!("{} {}", baseline.label, baseline.version));
         println!("  from {}{why}: {} nights{out}; ratio to {of}", first.session.day(), shown.ratios.len());
-        let marks: Vec<usize> = shown.changes.iter().map(|change| change.point.index).collect();
+        let marks: Vec<usize> = shown.changes.iter().map(|change| change.index).collect();
         if let Some((night, ratio)) = shown.epoch.entered.last() {
             let point = night.point;
             let interval =
@@ -87,13 +87,13 @@ fn print(series: &Series) {
 }
 
 fn day<'a>(epoch: &Epoch<'a>, change: &Change) -> &'a str {
-    epoch.entered[change.point.index].0.session.day()
+    epoch.entered[change.index].0.session.day()
 }
 
 fn change_words(key: &Key, change: &Change) -> String {
-    let share = change.point.after / change.point.before - 1.0;
+    let share = change.after / change.before - 1.0;
     let word = if (share < 0.0) == key.metric.higher_is_better() { "worse" } else { "better" };
-    let (before, after) = (show_ratio(change.point.before), show_ratio(change.point.after));
+    let (before, after) = (show_ratio(change.before), show_ratio(change.after));
     format!("{word}, {before} → {after}: {}", text::percent_with(share, Some(change.interval)))
 }
 
@@ -105,9 +105,9 @@ fn document(series: &Series) -> Value {
             "changed": shown.epoch.changed,
             "nights": series.nights[shown.epoch.range.clone()].iter().map(night).collect::<Vec<_>>(),
             "changes": shown.changes.iter().map(|c| json!({
-                "bundle": shown.epoch.entered[c.point.index].0.session.bundle,
-                "before": c.point.before,
-                "after": c.point.after,
+                "bundle": shown.epoch.entered[c.index].0.session.bundle,
+                "before": c.before,
+                "after": c.after,
                 "change_lo": c.interval.lo,
                 "change_hi": c.interval.hi,
                 "p": c.p,
