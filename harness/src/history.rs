@@ -23,8 +23,9 @@ pub use series::{Epoch, Key, Night, Series};
 pub use spark::sparkline;
 pub use store::{Appended, HistoryError, append, read};
 
+use id::IdMap;
 use serde::Serialize;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::fmt;
 
 /// A history: the same for the same lines in any order and number.
@@ -93,7 +94,7 @@ pub fn history_of(lines: impl IntoIterator<Item = Line>) -> History {
     let mut remarks: Vec<Remark> = differ.into_iter().map(Remark::Differs).collect();
     let mut sessions: Vec<Session> = sessions.kept;
     sessions.sort_by(|a, b| (&a.begun_at, a.id).cmp(&(&b.begun_at, b.id)));
-    let order: HashMap<Id, usize> = sessions.iter().enumerate().map(|(at, s)| (s.id, at)).collect();
+    let order: IdMap<usize> = sessions.iter().enumerate().map(|(at, s)| (s.id, at)).collect();
     let mut points = points.kept;
     let n_points = points.len();
     points.retain(|point| order.contains_key(&point.session));
@@ -116,12 +117,12 @@ pub fn history_of(lines: impl IntoIterator<Item = Line>) -> History {
 /// What was found under each id.
 struct Kept<T> {
     kept: Vec<T>,
-    places: HashMap<Id, usize>,
+    places: IdMap<usize>,
 }
 
 impl<T> Default for Kept<T> {
     fn default() -> Self {
-        Kept { kept: Vec::new(), places: HashMap::new() }
+        Kept { kept: Vec::new(), places: IdMap::default() }
     }
 }
 

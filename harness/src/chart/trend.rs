@@ -2,7 +2,8 @@
 
 use super::Drawing;
 use super::canvas::{
-    Anchor, Canvas, GRID, HEADING_HEIGHT, INK, MUTED, SMALL, WIDTH, colour, fit, picture, text_width, tint,
+    Anchor, Canvas, GRID, HEADING_HEIGHT, INK, MUTED, SMALL, STRONG, WIDTH, colour, fit, picture, text_width,
+    tint,
 };
 use super::threads_words;
 use crate::history::{Change, Epoch, RULES, Series, changes};
@@ -65,7 +66,7 @@ pub fn trend(series: &Series) -> Option<Drawing> {
         baseline.label
     );
     let alt = alt(&title, &parts, n_nights);
-    let svg = picture(HEIGHT, &fit(&title, WIDTH - 40, SMALL), &subtitle, &alt, |canvas| {
+    let svg = picture(HEIGHT, &fit(&title, WIDTH - 40, STRONG), &subtitle, &alt, |canvas| {
         axis(canvas, &scale);
         for part in &parts {
             draw_part(canvas, &scale, part);

@@ -5,11 +5,34 @@ use crate::summary::metric_key;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest, Sha256};
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::fmt;
+use std::hash::{BuildHasherDefault, Hasher};
 
 /// The first 64 bits of a sha256 over what a line is about; 16 hexadecimal digits in the file.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Id(u64);
+
+/// A map by id, which is a hash already.
+pub(super) type IdMap<T> = HashMap<Id, T, BuildHasherDefault<AsIs>>;
+
+/// The hash of a number is the number.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct AsIs(u64);
+
+impl Hasher for AsIs {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|&byte| self.0 = self.0.rotate_left(8) ^ u64::from(byte));
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        self.0 = number;
+    }
+}
 
 impl Id {
     /// The id of what `parts` name together.

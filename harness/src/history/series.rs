@@ -1,6 +1,7 @@
 //! Series: the figures of one metric of one cell over the nights, and the epochs within which they may be compared.
 
 use super::History;
+use super::id::IdMap;
 use super::record::{Point, Session};
 use crate::sample::Metric;
 use crate::summary::metric_key;
@@ -116,8 +117,7 @@ fn changed(a: &Session, b: &Session) -> Vec<&'static str> {
 impl History {
     /// Every series, by its key. The baseline has none, being 1 always, and neither has the subject's last good version.
     pub fn series(&self) -> Vec<Series<'_>> {
-        let sessions: HashMap<_, &Session> =
-            self.sessions.iter().map(|session| (session.id, session)).collect();
+        let sessions: IdMap<&Session> = self.sessions.iter().map(|session| (session.id, session)).collect();
         let mut index: HashMap<Key, usize> = HashMap::new();
         let mut series: Vec<Series> = Vec::new();
         for point in &self.points {
