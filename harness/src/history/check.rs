@@ -180,7 +180,7 @@ fn step<'a>(key: Key<'a>, epoch: &Epoch<'a>, ratios: &[f64], change: &Change) ->
 /// The newest night against the last good version, where the session's own statistics tell the two apart.
 fn first_night<'a>(key: Key<'a>, night: &Night<'a>) -> Option<Finding<'a>> {
     let Night { session, point } = *night;
-    let against: &Against = point.previous.as_ref()?;
+    let against: &Against = point.previous.as_deref()?;
     let of = |verdict: Verdict| verdict.word_for(key.metric) == against.verdict;
     let is_regression = match () {
         () if of(Verdict::Slower) => true,

@@ -181,7 +181,7 @@ fn first_night(verdict: &str, ratio: f64) -> Vec<Line> {
         }
         Line::Point(point) if night == 19 && point.row == "engine" => {
             let (lo, hi) = (Some(ratio * 0.99), Some(ratio * 1.01));
-            point.previous = Some(Against { ratio, lo, hi, n: 10, verdict: verdict.to_owned() });
+            point.previous = Some(Box::new(Against { ratio, lo, hi, n: 10, verdict: verdict.to_owned() }));
         }
         Line::Point(_) => {}
     })

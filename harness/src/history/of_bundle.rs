@@ -227,7 +227,7 @@ impl Cells<'_> {
             .then(|| format!("{blocks} paired blocks; fewer than {BLOCKS_TO_RANK} cannot rank"))
     }
 
-    fn against_previous(&self, cell: &CellSummary, metric: Metric) -> Option<Against> {
+    fn against_previous(&self, cell: &CellSummary, metric: Metric) -> Option<Box<Against>> {
         let previous = self.workload.cell(self.previous?, cell.threads)?;
         let ratio = paired(cell, previous, metric, self.seed)?;
         let judgement = match &self.summary.noise {
@@ -237,12 +237,12 @@ impl Cells<'_> {
             Some(noise) => Judgement::unresolved(noise.clone()),
             None => judge(metric, &ratio, self.summary.margin),
         };
-        Some(Against {
+        Some(Box::new(Against {
             ratio: ratio.value,
             lo: ratio.interval.map(|i| i.lo),
             hi: ratio.interval.map(|i| i.hi),
             n: ratio.n,
             verdict: judgement.verdict.word_for(metric).to_owned(),
-        })
+        }))
     }
 }

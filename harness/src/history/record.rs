@@ -8,10 +8,14 @@ use serde::{Deserialize, Serialize};
 pub const HISTORY_SCHEMA: u32 = 1;
 
 /// A line of a history: `{"session":{…}}` or `{"point":{…}}`.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly every line is a point, and a box for each would cost more than it saves"
+)]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Line {
-    /// What is the same for all figures of a bundle. Boxed: a history has few of them.
+    /// What is the same for all figures of a bundle.
     Session(Box<Session>),
     /// A figure.
     Point(Point),
@@ -149,7 +153,7 @@ pub struct Point {
     pub out: Option<String>,
     /// The subject against its last good version, in the same blocks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub previous: Option<Against>,
+    pub previous: Option<Box<Against>>,
 }
 
 /// The subject against its last good version.

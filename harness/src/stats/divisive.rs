@@ -105,16 +105,15 @@ fn first_max(values: impl Iterator<Item = f64>) -> Option<usize> {
     best.map(|(i, _)| i)
 }
 
+/// Where a part of a window begins and ends, and where in it its sides are farthest apart.
+type Part = (usize, usize, Option<(usize, f64)>);
+
 /// Splits a window where its sides are farthest apart, as long as they differ; indices ascending.
 fn divide(values: &[f64], p_max: f64) -> Vec<usize> {
     let sums = Sums::of(values);
-    let mut parts = vec![(0, values.len(), farthest(values))];
-    loop {
-        let Some(i) =
-            first_max(parts.iter().map(|(_, _, split)| split.map_or(-1.0, |(_, distance)| distance)))
-        else {
-            break;
-        };
+    let mut parts: Vec<Part> = vec![(0, values.len(), farthest(values))];
+    let distance = |part: &Part| part.2.map_or(-1.0, |(_, distance)| distance);
+    while let Some(i) = first_max(parts.iter().map(distance)) {
         let (start, end, Some((at, _))) = parts[i] else { break };
         let at = start + at;
         if sums.compare(start, at, end).p > p_max {
