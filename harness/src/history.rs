@@ -79,39 +79,54 @@ impl fmt::Display for Remark {
 
 /// The history that these lines make.
 pub fn history_of(lines: impl IntoIterator<Item = Line>) -> History {
-    let (mut sessions, mut points) = (Kept::default(), Kept::default());
-    let mut differ = BTreeSet::new();
-    for line in lines {
+    let mut collected = Collected::default();
+    lines.into_iter().for_each(|line| collected.add(line));
+    collected.history()
+}
+
+/// Lines on their way to a history.
+#[derive(Default)]
+struct Collected {
+    sessions: Kept<Session>,
+    points: Kept<Point>,
+    differ: BTreeSet<Id>,
+}
+
+impl Collected {
+    fn add(&mut self, line: Line) {
         let id = line.id();
         let differs = match line {
-            Line::Session(session) => sessions.add(id, *session),
-            Line::Point(point) => points.add(id, point),
+            Line::Session(session) => self.sessions.add(id, *session),
+            Line::Point(point) => self.points.add(id, point),
         };
         if differs {
-            differ.insert(id);
+            self.differ.insert(id);
         }
     }
-    let mut remarks: Vec<Remark> = differ.into_iter().map(Remark::Differs).collect();
-    let mut sessions: Vec<Session> = sessions.kept;
-    sessions.sort_by(|a, b| (&a.begun_at, a.id).cmp(&(&b.begun_at, b.id)));
-    let order: IdMap<usize> = sessions.iter().enumerate().map(|(at, s)| (s.id, at)).collect();
-    let mut points = points.kept;
-    let n_points = points.len();
-    points.retain(|point| order.contains_key(&point.session));
-    let n_orphans = n_points - points.len();
-    let mut counts = vec![0; sessions.len()];
-    points.iter().for_each(|point| counts[order[&point.session]] += 1);
-    sort_by_key(&mut points, |point| (order[&point.session], point.id));
-    for (session, n) in sessions.iter().zip(counts) {
-        if session.points > n {
-            let missing = session.points - n;
-            remarks.push(Remark::Incomplete { bundle: session.bundle.clone(), missing });
+
+    fn history(self) -> History {
+        let Collected { sessions, points, differ } = self;
+        let (mut sessions, mut points) = (sessions.kept, points.kept);
+        let mut remarks: Vec<Remark> = differ.into_iter().map(Remark::Differs).collect();
+        sessions.sort_by(|a, b| (&a.begun_at, a.id).cmp(&(&b.begun_at, b.id)));
+        let order: IdMap<usize> = sessions.iter().enumerate().map(|(at, s)| (s.id, at)).collect();
+        let n_points = points.len();
+        points.retain(|point| order.contains_key(&point.session));
+        let n_orphans = n_points - points.len();
+        let mut counts = vec![0; sessions.len()];
+        points.iter().for_each(|point| counts[order[&point.session]] += 1);
+        sort_by_key(&mut points, |point| (order[&point.session], point.id));
+        for (session, n) in sessions.iter().zip(counts) {
+            if session.points > n {
+                let missing = session.points - n;
+                remarks.push(Remark::Incomplete { bundle: session.bundle.clone(), missing });
+            }
         }
+        if n_orphans > 0 {
+            remarks.push(Remark::Orphans(n_orphans));
+        }
+        History { sessions, points, remarks }
     }
-    if n_orphans > 0 {
-        remarks.push(Remark::Orphans(n_orphans));
-    }
-    History { sessions, points, remarks }
 }
 
 /// What was found under each id.

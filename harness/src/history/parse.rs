@@ -2,6 +2,8 @@
 
 use super::HistoryError;
 use super::record::{HISTORY_SCHEMA, Line};
+use super::store::io;
+use std::io::Read;
 use std::path::Path;
 use std::thread::{available_parallelism, scope};
 
@@ -10,35 +12,49 @@ const CONFLICT_MARKS: [&str; 4] = ["<<<<<<<", "|||||||", "=======", ">>>>>>>"];
 /// A part of a file that is worth a thread.
 const BYTES_PER_THREAD_MIN: usize = 1 << 20;
 
-/// The lines of a file, in its order.
-#[derive(Debug)]
-pub(super) struct Parsed {
-    pub(super) lines: Vec<Line>,
+/// So much of a file is held at once.
+const BATCH_BYTES: u64 = 16 << 20;
+
+/// How a file ends.
+#[derive(Debug, Default)]
+pub(super) struct End {
     /// Length of a last line that a crash left torn; it is not among the lines.
     pub(super) torn_bytes: Option<usize>,
     /// The last line is whole but for its end.
-    pub(super) lacks_end: bool,
+    pub(super) lacks_newline: bool,
 }
 
-/// Parses what was read from `path`.
-pub(super) fn parse(path: &Path, bytes: &[u8]) -> Result<Parsed, HistoryError> {
-    let whole = bytes.iter().rposition(|&b| b == b'\n').map_or(0, |end| end + 1);
-    let mut lines = parse_parts(&bytes[..whole]).map_err(|wrong| wrong.at(path, &bytes[..whole]))?;
-    let tail = &bytes[whole..];
-    let mut parsed = Parsed { lines: Vec::new(), torn_bytes: None, lacks_end: false };
-    // Somebody's editor may have removed the last end of line, which tears nothing.
-    match parse_line(tail) {
-        Ok(Some(line)) => {
-            lines.push(line);
-            parsed.lacks_end = true;
-        }
-        Ok(None) => {}
-        Err(Wrong { what: what @ (What::Newer(_) | What::Conflict), .. }) => {
-            return Err(Wrong { offset: whole, what }.at(path, bytes));
-        }
-        Err(_) => parsed.torn_bytes = Some(tail.len()),
+/// Parses what `reader` gives of the file at `path`; `each` gets the lines, in their order.
+pub(super) fn parse(
+    path: &Path,
+    mut reader: impl Read,
+    mut each: impl FnMut(Line),
+) -> Result<End, HistoryError> {
+    let (mut buffer, mut n_lines) = (Vec::new(), 0);
+    while reader.by_ref().take(BATCH_BYTES).read_to_end(&mut buffer).map_err(io(path))? > 0 {
+        let whole = buffer.iter().rposition(|&b| b == b'\n').map_or(0, |end| end + 1);
+        let batch = &buffer[..whole];
+        let parts = parse_parts(batch).map_err(|wrong| wrong.at(path, n_lines, batch))?;
+        parts.into_iter().flatten().for_each(&mut each);
+        n_lines += newlines(batch);
+        buffer.drain(..whole);
     }
-    Ok(Parsed { lines, ..parsed })
+    // Somebody's editor may have removed the last end of line, which tears nothing.
+    match parse_line(&buffer) {
+        Ok(None) => Ok(End::default()),
+        Ok(Some(line)) => {
+            each(line);
+            Ok(End { lacks_newline: true, ..End::default() })
+        }
+        Err(wrong @ Wrong { what: What::Newer(_) | What::Conflict, .. }) => {
+            Err(wrong.at(path, n_lines, &buffer))
+        }
+        Err(_) => Ok(End { torn_bytes: Some(buffer.len()), ..End::default() }),
+    }
+}
+
+fn newlines(bytes: &[u8]) -> usize {
+    bytes.iter().filter(|&&b| b == b'\n').count()
 }
 
 /// What is wrong with a line, and where it begins.
@@ -54,9 +70,9 @@ enum What {
 }
 
 impl Wrong {
-    fn at(self, path: &Path, bytes: &[u8]) -> HistoryError {
-        let (path, line) =
-            (path.to_owned(), bytes[..self.offset].iter().filter(|&&b| b == b'\n').count() + 1);
+    /// As an error of a file of which `bytes` come after so many lines.
+    fn at(self, path: &Path, lines_before: usize, bytes: &[u8]) -> HistoryError {
+        let (path, line) = (path.to_owned(), lines_before + newlines(&bytes[..self.offset]) + 1);
         let content = |reason: String| HistoryError::Content { path: path.clone(), line, reason };
         match self.what {
             What::Newer(schema) => HistoryError::Newer { path, line, schema },
@@ -70,8 +86,8 @@ impl Wrong {
     }
 }
 
-/// The lines of whole `bytes`, which end with an end of line.
-fn parse_parts(bytes: &[u8]) -> Result<Vec<Line>, Wrong> {
+/// The lines of whole `bytes`, which end with an end of line, in parts.
+fn parse_parts(bytes: &[u8]) -> Result<Vec<Vec<Line>>, Wrong> {
     let n_threads =
         available_parallelism().map_or(1, usize::from).min(bytes.len() / BYTES_PER_THREAD_MIN).max(1);
     let mut parts = Vec::new();
@@ -82,18 +98,11 @@ fn parse_parts(bytes: &[u8]) -> Result<Vec<Line>, Wrong> {
         parts.push((start, &bytes[start..end]));
         start = end;
     }
-    let parsed: Vec<Result<Vec<Line>, Wrong>> = scope(|scope| {
+    scope(|scope| {
         let threads: Vec<_> =
             parts.iter().map(|&(offset, part)| scope.spawn(move || parse_part(offset, part))).collect();
-        threads.into_iter().map(|t| t.join().expect("parsing does not panic")).collect()
-    });
-    // The first part is long: the others are added to it.
-    let mut parts = parsed.into_iter();
-    let mut lines = parts.next().unwrap_or_else(|| Ok(Vec::new()))?;
-    for part in parts {
-        lines.append(&mut part?);
-    }
-    Ok(lines)
+        threads.into_iter().map(|thread| thread.join().expect("parsing does not panic")).collect()
+    })
 }
 
 fn parse_part(offset: usize, bytes: &[u8]) -> Result<Vec<Line>, Wrong> {

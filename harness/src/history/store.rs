@@ -1,13 +1,11 @@
 //! The file of a history: read whole, only ever appended to.
 
-use super::history_of;
-use super::id::Id;
-use super::parse::{Parsed, parse};
+use super::parse::parse;
 use super::record::{HISTORY_SCHEMA, Line};
-use super::{History, Remark};
+use super::{Collected, History, Remark};
 use std::collections::HashSet;
-use std::fs::OpenOptions;
-use std::io::{ErrorKind, Read, Write};
+use std::fs::{File, OpenOptions};
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 /// Why a history cannot be read or written.
@@ -62,14 +60,14 @@ pub struct Appended {
 /// # Errors
 /// If it cannot be read, or a whole line is not one of a history, with its number.
 pub fn read(path: &Path) -> Result<History, HistoryError> {
-    let bytes = match std::fs::read(path) {
-        Err(e) if e.kind() == ErrorKind::NotFound => Vec::new(),
+    let file = match File::open(path) {
+        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(History::default()),
         result => result.map_err(io(path))?,
     };
-    let Parsed { lines, torn_bytes, .. } = parse(path, &bytes)?;
-    drop(bytes);
-    let mut history = history_of(lines);
-    history.remarks.extend(torn_bytes.map(Remark::TornLine));
+    let mut kept = Collected::default();
+    let end = parse(path, file, |line| kept.add(line))?;
+    let mut history = kept.history();
+    history.remarks.extend(end.torn_bytes.map(Remark::TornLine));
     Ok(history)
 }
 
@@ -85,27 +83,26 @@ pub fn append(path: &Path, lines: &[Line]) -> Result<Appended, HistoryError> {
     let mut file = OpenOptions::new().read(true).append(true).create(true).open(path).map_err(io(path))?;
     // The system frees it when the file is closed, however this process ends.
     file.lock().map_err(io(path))?;
-    let mut bytes = Vec::new();
-    file.read_to_end(&mut bytes).map_err(io(path))?;
-    let found = parse(path, &bytes)?;
-    if let Some(torn_bytes) = found.torn_bytes {
-        file.set_len((bytes.len() - torn_bytes) as u64).map_err(io(path))?;
+    let mut known = HashSet::new();
+    let end = parse(path, &file, |line| known.extend([line.id()]))?;
+    if let Some(torn_bytes) = end.torn_bytes {
+        let length = file.metadata().map_err(io(path))?.len();
+        file.set_len(length - torn_bytes as u64).map_err(io(path))?;
     }
-    let known: HashSet<Id> = found.lines.iter().map(Line::id).collect();
     let new: Vec<&Line> = lines.iter().filter(|line| !known.contains(&line.id())).collect();
-    let mut text = if found.lacks_end { "\n".to_owned() } else { String::new() };
+    let mut text = if end.lacks_newline { "\n".to_owned() } else { String::new() };
     for line in &new {
         text.push_str(&line.to_json());
         text.push('\n');
     }
-    if !text.is_empty() || found.torn_bytes.is_some() {
+    if !text.is_empty() || end.torn_bytes.is_some() {
         file.write_all(text.as_bytes()).map_err(io(path))?;
         file.sync_all().map_err(io(path))?;
     }
-    let repaired = found.torn_bytes.map(Remark::Repaired);
+    let repaired = end.torn_bytes.map(Remark::Repaired);
     Ok(Appended { new: new.len(), known: lines.len() - new.len(), repaired })
 }
 
-fn io(path: &Path) -> impl FnOnce(std::io::Error) -> HistoryError {
+pub(super) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> HistoryError {
     move |source| HistoryError::Io { path: path.to_owned(), source }
 }
