@@ -66,7 +66,8 @@ fn print(series: &Series) {
         let n_out = nights.len() - shown.ratios.len();
         let out = if n_out == 0 { String::new() } else { format!(", {n_out} more do not enter") };
         let of = printable(&format!("{} {}", baseline.label, baseline.version));
-        println!("  from {}{why}: {} nights{out}; ratio to {of}", first.session.day(), shown.ratios.len());
+        let entered = text::nights(shown.ratios.len());
+        println!("  from {}{why}: {entered}{out}; ratio to {of}", first.session.day());
         let marks: Vec<usize> = shown.changes.iter().map(|change| change.index).collect();
         if let Some((night, ratio)) = shown.epoch.entered.last() {
             let point = night.point;

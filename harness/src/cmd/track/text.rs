@@ -18,6 +18,11 @@ pub(super) fn percent(share: f64) -> String {
     format!("{:+.1}%", share * 100.0).replace('-', "−")
 }
 
+/// `1 night`, `2 nights`
+pub(super) fn nights(n: usize) -> String {
+    if n == 1 { "1 night".to_owned() } else { format!("{n} nights") }
+}
+
 /// `engine, chat, 2 threads, decode_tok_s (nightly, 1ca6c3fd762d)`
 pub(super) fn series(key: &Key) -> String {
     let threads = if key.threads == 1 { "1 thread".to_owned() } else { format!("{} threads", key.threads) };
