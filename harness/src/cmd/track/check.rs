@@ -38,13 +38,17 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
     } else {
         print(&checked, args);
     }
-    Ok(if checked.regressions().next().is_some() {
+    let code = if checked.regressions().next().is_some() {
         ExitCode::from(EXIT_REGRESSION)
     } else if checked.unjudged.iter().any(|unjudged| unjudged.is_subject) {
         ExitCode::from(EXIT_UNJUDGED)
     } else {
         ExitCode::SUCCESS
-    })
+    };
+    // The process ends here: to free a long history piece by piece would take a good part of the time.
+    drop(checked);
+    std::mem::forget(history);
+    Ok(code)
 }
 
 fn print(checked: &Checked, args: &Args) {
