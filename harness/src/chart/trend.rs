@@ -183,7 +183,8 @@ fn alt(title: &str, parts: &[Part], n_nights: usize) -> String {
         .collect();
     let changes = if changes.is_empty() { "no change".to_owned() } else { changes.join(", ") };
     let epochs = if parts.len() == 1 { "1 epoch".to_owned() } else { format!("{} epochs", parts.len()) };
-    format!("{title}: {n_nights} nights in {epochs}{}; {changes}", last.unwrap_or_default())
+    let nights = if n_nights == 1 { "1 night".to_owned() } else { format!("{n_nights} nights") };
+    format!("{title}: {nights} in {epochs}{}; {changes}", last.unwrap_or_default())
 }
 
 #[cfg(test)]
