@@ -33,6 +33,7 @@ pub mod verdict;
 pub mod withdrawal;
 pub mod summary;
 pub mod comparison;
+pub mod history;
 pub mod chart;
 pub mod report;
 pub mod audit;

@@ -13,7 +13,7 @@ mod view;
 
 use crate::bundle::Manifest;
 use crate::chart::{Chart, charts};
-pub use document::{Source, render_document};
+pub use document::{Document, Nightly, Source, render_document, render_document_with};
 pub use published::render_published;
 
 use crate::sample::LaunchRecord;
@@ -32,10 +32,11 @@ pub struct Rendered {
     pub summary_csv: String,
 }
 
-const TEMPLATES: [(&str, &str); 12] = [
+const TEMPLATES: [(&str, &str); 13] = [
     ("published.md.tera", include_str!("../templates/published.md.tera")),
     ("table.md.tera", include_str!("../templates/table.md.tera")),
     ("document.md.tera", include_str!("../templates/document.md.tera")),
+    ("evolution.md.tera", include_str!("../templates/evolution.md.tera")),
     ("report.md.tera", include_str!("../templates/report.md.tera")),
     ("facts.md.tera", include_str!("../templates/facts.md.tera")),
     ("summary.md.tera", include_str!("../templates/summary.md.tera")),

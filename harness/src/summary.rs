@@ -15,6 +15,7 @@ mod variants;
 mod verification;
 
 pub use adaptive::blocks_due;
+pub(crate) use compare::ratio as paired;
 pub use control::ControlCheck;
 pub use cross::CrossCheck;
 pub(crate) use failures::kind_words;

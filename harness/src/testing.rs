@@ -1,5 +1,9 @@
 //! Synthetic runs for tests: known figures through the whole of summary, chart and report.
 
+mod nights;
+
+pub(crate) use nights::{night, nights, steady};
+
 use crate::agreement::add_distribution_gates;
 use crate::bundle::{
     BUNDLE_SCHEMA, FrameworkRecord, Manifest, ModelRecord, ProgramRecord, Unavailable, Writer,

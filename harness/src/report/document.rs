@@ -3,6 +3,7 @@
 
 mod beside;
 mod derived;
+mod evolution;
 
 use super::facts::{self, Fact};
 use super::templates;
@@ -10,10 +11,12 @@ use super::text::{Footnotes, md, tidy};
 use super::view::{self, Charts, Footnote, View};
 use crate::bundle::Manifest;
 use crate::chart::charts;
+use crate::history::History;
 use crate::published::Published;
 use crate::sample::{LaunchRecord, Outcome};
 use crate::summary::{Summary, summarize};
 use beside::Beside;
+use evolution::Evolution;
 use serde::Serialize;
 use std::path::Path;
 use tera::{Context, Tera};
@@ -27,6 +30,24 @@ pub struct Source<'a> {
     pub records: &'a [LaunchRecord],
     /// The bundle's directory as seen from the document: `runs/2026-11-25-amd-epyc-all`.
     pub href: &'a str,
+}
+
+/// The nightly history of the document.
+#[derive(Debug, Clone, Copy)]
+pub struct Nightly<'a> {
+    /// Its sessions.
+    pub history: &'a History,
+    /// Its file as seen from the document: `history/nightly.jsonl`.
+    pub href: &'a str,
+}
+
+/// A document and what belongs to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Document {
+    /// The document.
+    pub markdown: String,
+    /// Path, as seen from the document, and SVG of each chart that no run's own report has.
+    pub charts: Vec<(String, String)>,
 }
 
 /// A run with its summary.
@@ -67,6 +88,7 @@ struct DocumentView {
     position: Vec<derived::Stars>,
     footnotes: Vec<Footnote>,
     published: Option<Beside>,
+    evolution: Evolution,
 }
 
 #[derive(Serialize)]
@@ -92,8 +114,17 @@ struct Conclusion {
     fact: Fact,
 }
 
-/// Renders the document. `published` comes with the name of its file.
+/// Renders the document without a history. `published` comes with the name of its file.
 pub fn render_document(sources: &[Source], published: Option<(&Published, &str)>) -> String {
+    render_document_with(sources, published, None).markdown
+}
+
+/// Renders the document with the nightly history, where there is one.
+pub fn render_document_with(
+    sources: &[Source],
+    published: Option<(&Published, &str)>,
+    nightly: Option<Nightly>,
+) -> Document {
     let runs: Vec<Run> = (1..).zip(sources).map(|(number, source)| Run::of(*source, number)).collect();
     let tera = templates();
     let mut notes = Footnotes::default();
@@ -102,7 +133,9 @@ pub fn render_document(sources: &[Source], published: Option<(&Published, &str)>
     let name = |row: Option<&crate::summary::Row>| row.map(|r| md(&r.name)).unwrap_or_default();
     let mut models: Vec<String> = runs.iter().map(|run| model(run.source.manifest)).collect();
     models.dedup();
+    let (evolution, charts) = nightly.map(evolution).unwrap_or_default();
     let view = DocumentView {
+        evolution,
         subject: name(first.and_then(|run| run.summary.subject())),
         baseline: name(first.and_then(|run| run.summary.baseline())),
         date: runs.iter().map(|run| day(run.source.manifest)).max().unwrap_or_default(),
@@ -118,7 +151,20 @@ pub fn render_document(sources: &[Source], published: Option<(&Published, &str)>
         published: published.map(|(published, file)| Beside::of(published, &tables_file(file))),
     };
     let context = Context::from_serialize(&view).expect("the view is a map of plain values");
-    tidy(&tera.render("document.md.tera", &context).expect("the template names only what the view holds"))
+    let markdown =
+        tera.render("document.md.tera", &context).expect("the template names only what the view holds");
+    Document { markdown: tidy(&markdown), charts }
+}
+
+/// The history's section, and its charts beside the history.
+fn evolution(nightly: Nightly) -> (Evolution, Vec<(String, String)>) {
+    let dir = match nightly.href.rsplit_once('/') {
+        Some((dir, _)) => format!("{dir}/charts"),
+        None => "charts".to_owned(),
+    };
+    let (evolution, charts) = Evolution::of(nightly.history, nightly.href, &dir);
+    let at = |chart: evolution::TrendChart| (format!("{dir}/{}", chart.file_name), chart.svg);
+    (evolution, charts.into_iter().map(at).collect())
 }
 
 fn section(tera: &Tera, run: &Run, notes: &mut Footnotes) -> Section {

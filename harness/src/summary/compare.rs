@@ -146,7 +146,7 @@ fn judgement(
 }
 
 /// a / b over the blocks in which both have the metric.
-fn ratio(a: &CellSummary, b: &CellSummary, metric: Metric, seed: u64) -> Option<Ratio> {
+pub(crate) fn ratio(a: &CellSummary, b: &CellSummary, metric: Metric, seed: u64) -> Option<Ratio> {
     let denominators: BTreeMap<u32, f64> = b.metrics.get(&metric)?.samples.iter().copied().collect();
     let pairs: Vec<(f64, f64)> = a
         .metrics
