@@ -388,5 +388,7 @@ fn framework(label: &str) -> FrameworkRecord {
             reason: "`ollama` is not on the PATH; install it from its home page".to_owned(),
         }),
         prepared: None,
+        installation: None,
+        missing_model: None,
     }
 }

@@ -21,7 +21,7 @@ pub fn libraries_of(program: &Path, prefixes: &[String]) -> Vec<PathBuf> {
 }
 
 /// `libggml.so`, `libggml.so.0.26.0`, `libggml.0.dylib`
-fn is_shared(name: &str) -> bool {
+pub(super) fn is_shared(name: &str) -> bool {
     name.ends_with(".so") || name.ends_with(".dylib") || name.contains(".so.")
 }
 
@@ -31,14 +31,14 @@ fn files_in(dir: &Path) -> Vec<PathBuf> {
 }
 
 #[cfg(target_os = "linux")]
-fn linked(program: &Path) -> Vec<PathBuf> {
+pub(super) fn linked(program: &Path) -> Vec<PathBuf> {
     let Some(program) = program.to_str() else { return Vec::new() };
     let said = super::version::ask_help(Path::new("ldd"), &[program]).unwrap_or_default();
     parse_ldd(&said)
 }
 
 #[cfg(not(target_os = "linux"))]
-fn linked(_program: &Path) -> Vec<PathBuf> {
+pub(super) fn linked(_program: &Path) -> Vec<PathBuf> {
     Vec::new()
 }
 

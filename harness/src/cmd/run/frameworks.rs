@@ -242,6 +242,8 @@ fn described(entry: &Entry, label: &str) -> FrameworkRecord {
         program: None,
         unavailable: None,
         prepared: None,
+        installation: None,
+        missing_model: None,
     }
 }
 
