@@ -275,7 +275,11 @@ fn scenario(labels: &[&str], blocks: u32) -> Scenario {
             bytes: None,
             stand_in: None,
         },
-        platform: Some(PlatformSpec { name: "Test box".to_owned(), nominal_ghz: Some(2.5) }),
+        platform: Some(PlatformSpec {
+            name: "Test box".to_owned(),
+            nominal_ghz: Some(2.5),
+            processors: Vec::new(),
+        }),
         frameworks: labels
             .iter()
             .map(|l| FrameworkSpec {

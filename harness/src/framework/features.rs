@@ -94,7 +94,7 @@ impl TryFrom<WireClaim> for Claim {
         }
         let source = match source.strip_prefix(FILE_PREFIX) {
             Some(path) if !path.is_empty() => Source::File(path.to_owned()),
-            None if source.starts_with("https://") => Source::Url(source),
+            None if is_page(&source) => Source::Url(source),
             _ => {
                 return Err(format!(
                     "`{source}` is no source: give an https:// page of the framework's own, or {FILE_PREFIX}PATH of a file of this repository"
@@ -103,6 +103,12 @@ impl TryFrom<WireClaim> for Claim {
         };
         Ok(Claim { value, note, source })
     }
+}
+
+/// An address that can stand in a document as it is.
+fn is_page(source: &str) -> bool {
+    source.starts_with("https://")
+        && !source.contains(|c: char| c.is_whitespace() || c.is_control() || "<>|`\"".contains(c))
 }
 
 #[cfg(test)]
@@ -121,17 +127,30 @@ mod tests {
     #[test]
     fn a_claim_has_a_known_name_a_value_and_a_source() {
         assert_eq!(entry("      gpu_support: {value: yes, source: 'https://x.org/a'}\n"), Ok(()));
-        assert_eq!(entry("      debugging: {value: text, note: n, source: 'file:engine/README.md'}\n"), Ok(()));
+        assert_eq!(
+            entry("      debugging: {value: text, note: n, source: 'file:engine/README.md'}\n"),
+            Ok(())
+        );
         let refused = |features: &str, words: &[&str]| {
             let error = entry(features).expect_err(features);
             for word in ["frameworks.yaml: ", "line 1"].iter().chain(words) {
                 assert!(error.contains(word), "{features}: {error}");
             }
         };
-        refused("      colour: {value: yes, source: 'https://x.org'}\n", &["unknown variant `colour`", "gpu_support"]);
-        refused("      debugging: {value: maybe, source: 'https://x.org'}\n", &["unknown variant `maybe`", "partial"]);
+        refused(
+            "      colour: {value: yes, source: 'https://x.org'}\n",
+            &["unknown variant `colour`", "gpu_support"],
+        );
+        refused(
+            "      debugging: {value: maybe, source: 'https://x.org'}\n",
+            &["unknown variant `maybe`", "partial"],
+        );
         refused("      debugging: {value: yes}\n", &["missing field `source`"]);
-        refused("      debugging: {value: yes, source: hearsay}\n", &["`hearsay` is no source: give an https:// page"]);
+        refused(
+            "      debugging: {value: yes, source: hearsay}\n",
+            &["`hearsay` is no source: give an https:// page"],
+        );
+        refused("      debugging: {value: yes, source: 'https://x.org/> <b>'}\n", &["is no source"]);
         refused("      debugging: {value: yes, source: 'file:'}\n", &["is no source"]);
         refused("      debugging: {value: partial, source: 'https://x.org'}\n", &["needs a `note`"]);
         refused("      debugging: {value: yes, by: me, source: 'https://x.org'}\n", &["unknown field `by`"]);

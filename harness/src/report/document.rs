@@ -3,6 +3,9 @@
 
 mod beside;
 mod derived;
+mod features;
+mod position;
+mod recommend;
 
 use super::facts::{self, Fact};
 use super::templates;
@@ -11,7 +14,7 @@ use super::view::{self, Charts, Footnote, View};
 use crate::bundle::Manifest;
 use crate::chart::charts;
 use crate::published::Published;
-use crate::sample::{LaunchRecord, Outcome};
+use crate::sample::{LaunchRecord, Metric, Outcome};
 use crate::summary::{Summary, summarize};
 use beside::Beside;
 use serde::Serialize;
@@ -64,7 +67,12 @@ struct DocumentView {
     best: Vec<derived::Best>,
     spectrum: Vec<derived::Share>,
     conclusions: Vec<Conclusion>,
-    position: Vec<derived::Stars>,
+    features: features::Features,
+    recommendations: recommend::Recommendations,
+    tallies: Vec<recommend::Tally>,
+    rating: Option<String>,
+    n_rated: usize,
+    position: Vec<position::Position>,
     footnotes: Vec<Footnote>,
     published: Option<Beside>,
 }
@@ -102,7 +110,15 @@ pub fn render_document(sources: &[Source], published: Option<(&Published, &str)>
     let name = |row: Option<&crate::summary::Row>| row.map(|r| md(&r.name)).unwrap_or_default();
     let mut models: Vec<String> = runs.iter().map(|run| model(run.source.manifest)).collect();
     models.dedup();
+    let columns = features::columns(&runs);
+    let (rating, n_rated) = position::subject_rating(&runs).unzip();
+    let tally = |metric| recommend::tally(&runs, metric);
     let view = DocumentView {
+        features: features::features(&columns, &mut notes),
+        recommendations: recommend::recommendations(&runs, &columns),
+        tallies: [Metric::Decode, Metric::PeakRss].into_iter().filter_map(tally).collect(),
+        rating,
+        n_rated: n_rated.unwrap_or(0),
         subject: name(first.and_then(|run| run.summary.subject())),
         baseline: name(first.and_then(|run| run.summary.baseline())),
         date: runs.iter().map(|run| day(run.source.manifest)).max().unwrap_or_default(),
@@ -113,7 +129,7 @@ pub fn render_document(sources: &[Source], published: Option<(&Published, &str)>
         best: runs.iter().flat_map(derived::best).collect(),
         spectrum: runs.iter().flat_map(derived::spectrum).collect(),
         conclusions: runs.iter().filter_map(conclusion).collect(),
-        position: runs.iter().flat_map(derived::position).collect(),
+        position: position::positions(&runs, &columns),
         footnotes: view::footnotes(&notes),
         published: published.map(|(published, file)| Beside::of(published, &tables_file(file))),
     };

@@ -33,7 +33,8 @@ impl Installation {
         let mut files = Vec::new();
         match &dir {
             Some(dir) => walk(dir, &mut files).ok()?,
-            None => files.extend(std::iter::once(program.clone()).chain(libraries::libraries_of(&program, prefixes))),
+            None => files
+                .extend(std::iter::once(program.clone()).chain(libraries::libraries_of(&program, prefixes))),
         }
         let mut bytes = 0;
         for file in &files {
@@ -81,7 +82,9 @@ mod tests {
         let cache = Cache::at(dir.path().to_str().unwrap());
         let root = Provider::of("candle").unwrap().dir(&cache);
         std::fs::create_dir_all(root.join("lib/deep")).unwrap();
-        for (name, n) in [("candle-runner", 10), ("lib/libx.so.1", 100), ("lib/deep/_ext.so", 1000), ("lib/so.txt", 1)] {
+        for (name, n) in
+            [("candle-runner", 10), ("lib/libx.so.1", 100), ("lib/deep/_ext.so", 1000), ("lib/so.txt", 1)]
+        {
             std::fs::write(root.join(name), vec![0; n]).unwrap();
         }
         std::os::unix::fs::symlink("libx.so.1", root.join("lib/libx.so")).unwrap();
