@@ -6,12 +6,14 @@ use crate::framework::Registry;
 use crate::framework::features::{Claim, Feature, Source, Support};
 use crate::report::published::TableView;
 use crate::report::text::{Footnotes, bold_if, md};
-use crate::sample::{Measured, Outcome};
+use crate::sample::{Measured, Outcome, gate};
 use crate::scenario::SIMULATED_ID;
 use crate::units::show_mb;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 
+/// Why there is nothing to build.
+const NO_SETUP: &str = "`harness setup` does not install it";
 /// Why a cell that a run checks has no value.
 const NOT_RECORDED: &str = "not recorded: no run of this document tells it; older bundles do not";
 /// Why a cell has no claim.
@@ -99,7 +101,7 @@ pub(super) struct Column<'a> {
     build: Option<String>,
     /// As found by each run.
     records: Vec<&'a FrameworkRecord>,
-    /// Whether a launch told threads or settings; `None` without a measured launch.
+    /// Whether its launches told their settings; `None` without a measured launch.
     tells_settings: Option<bool>,
 }
 
@@ -220,7 +222,7 @@ fn launches_of<'a>(run: &'a Run<'a>, id: &'a str) -> impl Iterator<Item = &'a Me
 }
 
 fn tells(measured: &Measured) -> bool {
-    measured.settings.is_some() || measured.threads_used.is_some()
+    measured.gates.iter().any(|g| g.name == gate::SETTINGS)
 }
 
 /// The tables. Marks of cells without a value go to `notes`.
@@ -259,6 +261,7 @@ fn cell(column: &Column, line: &Line, numbers: &BTreeMap<&Source, usize>, notes:
     let (support, note, number) = match line {
         Line::Check(_, check) => match column.checked(*check) {
             Some((support, note)) => (support, note, None),
+            None if *check == Check::Build => return notes.not_available(NO_SETUP),
             None => return notes.not_available(NOT_RECORDED),
         },
         Line::Claim(_, feature) => match column.claims.get(feature) {
