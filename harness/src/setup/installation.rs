@@ -4,6 +4,8 @@
 use super::{Provider, libraries};
 use crate::cache::Cache;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 /// What has to be there for a program to run, the system left out.
@@ -16,8 +18,10 @@ pub struct Installation {
     /// Their sizes together.
     pub bytes: u64,
     /// File names of the shared libraries among them, and of those elsewhere outside the system's directories that the
-    /// program is linked with; by name, each once.
-    pub shared_libraries: Vec<String>,
+    /// program is linked with; by name, each once. `None` where the system's linker cannot be asked.
+    pub shared_libraries: Option<Vec<String>>,
+    /// Whether the program is one file that needs the system alone: no script, and linked with no other library.
+    pub is_single_file: Option<bool>,
 }
 
 /// Where the system's own libraries are.
@@ -41,13 +45,26 @@ impl Installation {
             bytes += file.metadata().ok()?.len();
         }
         let is_foreign = |path: &PathBuf| !SYSTEM_DIRS.iter().any(|dir| path.starts_with(dir));
-        let linked = libraries::linked(&program).into_iter().filter(is_foreign);
+        let linked: Option<Vec<PathBuf>> =
+            libraries::linked(&program).map(|all| all.into_iter().filter(is_foreign).collect());
+        let brings_some = !libraries::libraries_of(&program, prefixes).is_empty();
+        let is_single_file =
+            linked.as_ref().map(|linked| linked.is_empty() && !brings_some && !is_script(&program));
         let own = files.iter().filter(|path| libraries::is_shared(&name_of(path))).cloned();
-        let mut shared_libraries: Vec<String> = own.chain(linked).map(|path| name_of(&real(path))).collect();
-        shared_libraries.sort();
-        shared_libraries.dedup();
-        Some(Installation { is_whole: dir.is_some(), files: files.len() as u64, bytes, shared_libraries })
+        let shared_libraries = linked.map(|linked| {
+            let names: BTreeSet<String> = own.chain(linked).map(|path| name_of(&real(path))).collect();
+            names.into_iter().collect()
+        });
+        let (is_whole, n_files) = (dir.is_some(), files.len() as u64);
+        Some(Installation { is_whole, files: n_files, bytes, shared_libraries, is_single_file })
     }
+}
+
+/// Whether another program has to read it.
+fn is_script(program: &Path) -> bool {
+    let mut start = [0; 2];
+    let read = std::fs::File::open(program).and_then(|mut file| file.read_exact(&mut start));
+    read.is_ok() && &start == b"#!"
 }
 
 fn real(path: PathBuf) -> PathBuf {
@@ -90,11 +107,14 @@ mod tests {
         std::os::unix::fs::symlink("libx.so.1", root.join("lib/libx.so")).unwrap();
         let program = root.join("candle-runner");
         let of = |id: &str| Installation::of(id, &program, &[], &cache).unwrap();
-        let shared_libraries = vec!["_ext.so".to_owned(), "libx.so.1".to_owned()];
-        assert_eq!(of("candle"), Installation { is_whole: true, files: 4, bytes: 1111, shared_libraries });
+        let found = of("candle");
+        assert_eq!((found.is_whole, found.files, found.bytes), (true, 4, 1111));
+        if let Some(libraries) = found.shared_libraries {
+            assert_eq!(libraries, ["_ext.so", "libx.so.1"]);
+        }
         // Not where the harness installs it: only the program is known.
-        let alone = Installation { is_whole: false, files: 1, bytes: 10, shared_libraries: Vec::new() };
-        assert_eq!(of("ollama"), alone);
+        let alone = of("ollama");
+        assert_eq!((alone.is_whole, alone.files, alone.bytes), (false, 1, 10));
         assert_eq!(Installation::of("candle", Path::new("/nonexistent"), &[], &cache), None);
     }
 
@@ -103,6 +123,19 @@ mod tests {
     fn a_program_linked_with_the_system_alone_has_no_foreign_library() {
         let cache = Cache::at("/nonexistent");
         let found = Installation::of("x", Path::new("/bin/sh"), &[], &cache).unwrap();
-        assert_eq!((found.files, found.shared_libraries), (1, Vec::new()));
+        assert_eq!(
+            (found.files, found.shared_libraries, found.is_single_file),
+            (1, Some(Vec::new()), Some(true))
+        );
+        let dir = tempfile::tempdir().unwrap();
+        let script = dir.path().join("run");
+        std::fs::write(&script, "#!/bin/sh\n").unwrap();
+        let found = Installation::of("x", &script, &[], &cache).unwrap();
+        assert_eq!(found.is_single_file, Some(false), "the shell has to read it");
+        std::fs::write(dir.path().join("libmine.so"), "").unwrap();
+        std::fs::copy("/bin/sh", dir.path().join("sh")).unwrap();
+        let found = Installation::of("x", &dir.path().join("sh"), &["libmine".to_owned()], &cache).unwrap();
+        assert_eq!((found.files, found.shared_libraries), (2, Some(vec!["libmine.so".to_owned()])));
+        assert_eq!(found.is_single_file, Some(false), "it brings a library");
     }
 }

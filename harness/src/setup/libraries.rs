@@ -13,7 +13,7 @@ pub fn libraries_of(program: &Path, prefixes: &[String]) -> Vec<PathBuf> {
     let real = program.canonicalize().unwrap_or_else(|_| program.to_owned());
     let dir = real.parent().unwrap_or(Path::new("/"));
     let listed = [dir.to_owned(), dir.join("../lib")].into_iter().flat_map(|dir| files_in(&dir));
-    let all = linked(&real).into_iter().chain(listed).filter(|path| is_part(path));
+    let all = linked(&real).into_iter().flatten().chain(listed).filter(|path| is_part(path));
     let distinct: BTreeSet<PathBuf> = all.filter_map(|path| path.canonicalize().ok()).collect();
     let mut libraries: Vec<PathBuf> = distinct.into_iter().collect();
     libraries.sort_by(|a, b| a.file_name().cmp(&b.file_name()));
@@ -30,16 +30,16 @@ fn files_in(dir: &Path) -> Vec<PathBuf> {
     entries.map(|entry| entry.path()).collect()
 }
 
+/// The libraries that the system's linker finds for `program`; none of a script. `None` where it cannot be asked.
 #[cfg(target_os = "linux")]
-pub(super) fn linked(program: &Path) -> Vec<PathBuf> {
-    let Some(program) = program.to_str() else { return Vec::new() };
-    let said = super::version::ask_help(Path::new("ldd"), &[program]).unwrap_or_default();
-    parse_ldd(&said)
+pub(super) fn linked(program: &Path) -> Option<Vec<PathBuf>> {
+    let said = super::version::ask_help(Path::new("ldd"), &[program.to_str()?]).ok()?;
+    Some(parse_ldd(&said))
 }
 
 #[cfg(not(target_os = "linux"))]
-pub(super) fn linked(_program: &Path) -> Vec<PathBuf> {
-    Vec::new()
+pub(super) fn linked(_program: &Path) -> Option<Vec<PathBuf>> {
+    None
 }
 
 /// Paths in lines like `libggml.so.0 => /opt/lib/libggml.so.0 (0x00007f…)`.

@@ -26,6 +26,7 @@ pub(super) fn ask(
     allow_remote: bool,
 ) -> Result<()> {
     let logs = tempfile::tempdir()?;
+    let mut has_said = false;
     let launcher = Launcher { logs_dir: logs.path().to_owned(), timeout: TIME_LIMIT, ..launcher.clone() };
     let missing = logs.path().join("missing.gguf");
     let mut seen: BTreeMap<String, Option<MissingModel>> = BTreeMap::new();
@@ -38,6 +39,9 @@ pub(super) fn ask(
             continue;
         };
         if !seen.contains_key(&record.id) {
+            if !std::mem::replace(&mut has_said, true) {
+                eprintln!("asking each program for a model file that is not there");
+            }
             let asked = match launching::spec(loaded, planned, None, allow_remote, &missing)? {
                 Ok(spec) => asked(&launcher, &spec, &missing.display().to_string())?,
                 Err(_) => None,
@@ -60,8 +64,17 @@ fn asked(launcher: &Launcher, spec: &LaunchSpec, missing: &str) -> Result<Option
         _ => return Ok(None),
     };
     let transcript = launcher.probe("missing-model", spec, &input, 0)?;
-    let said = launcher.redactor.printable(&said(&transcript).replace(missing, "missing.gguf"));
+    let said = without_place(&said(&transcript), missing);
+    let said = launcher.redactor.printable(&said);
     Ok(Some(MissingModel { exit_code: transcript.exit.and_then(|exit| exit.code), said }))
+}
+
+/// The file's name in place of its path, however much of that is there: a log has lost private parts of it.
+fn without_place(said: &str, missing: &str) -> String {
+    let ends: Vec<usize> = missing.match_indices('/').map(|(at, _)| at + 1).collect();
+    let name = ends.last().map_or(missing, |&at| &missing[at..]);
+    let tails = std::iter::once(0).chain(ends.iter().copied()).map(|at| &missing[at..]);
+    tails.filter(|tail| tail.contains('/')).fold(said.to_owned(), |said, tail| said.replace(tail, name))
 }
 
 /// The error event, else the last line of stderr.
@@ -115,6 +128,10 @@ mod tests {
             ask("echo loading >&2; echo no such file: ${1#--model=} >&2; exit 3", path).expect("asked");
         assert_eq!(refused, MissingModel { exit_code: Some(3), said: "no such file: missing.gguf".into() });
         assert!(refused.is_refused());
+        assert_eq!(
+            without_place("no .tmpX/missing.gguf, /tmp/.tmpX/missing.gguf", "/tmp/.tmpX/missing.gguf"),
+            "no missing.gguf, missing.gguf"
+        );
         let silent = ask("exit 1", path).expect("asked");
         assert_eq!((silent.exit_code, silent.is_refused()), (Some(1), false));
         let told = r#"{"event":"error","kind":"model","message":"there is no such file"}"#;

@@ -32,6 +32,7 @@ enum Line {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Check {
     NativeDependencies,
+    SingleFile,
     Files,
     Size,
     Build,
@@ -51,7 +52,8 @@ const TABLES: [(&str, &[Line]); 3] = [
             Line::Claim("Cross-Platform Binary", Feature::CrossPlatformBinary),
             Line::Claim("Python Integration", Feature::PythonIntegration),
             Line::Claim("GPU Support", Feature::GpuSupport),
-            Line::Check("Files to Run", Check::Files),
+            Line::Check("Single Binary", Check::SingleFile),
+            Line::Check("Files", Check::Files),
             Line::Check("Size on Disk (MB)", Check::Size),
         ],
     ),
@@ -122,6 +124,16 @@ impl Column<'_> {
         (lines.iter().filter_map(of).collect(), lines.len())
     }
 
+    /// Whether any run saw with which libraries its program is linked.
+    pub(super) fn is_installation_recorded(&self) -> bool {
+        self.checked(Check::NativeDependencies).is_some()
+    }
+
+    /// Whether the latest run saw one file that needs the system alone.
+    pub(super) fn is_single_file(&self) -> bool {
+        matches!(self.checked(Check::SingleFile), Some((Support::Yes, _)))
+    }
+
     /// Whether the latest run saw no shared library beside the system's.
     pub(super) fn has_no_native_dependencies(&self) -> bool {
         matches!(self.checked(Check::NativeDependencies), Some((Support::Yes, _)))
@@ -131,11 +143,17 @@ impl Column<'_> {
     fn checked(&self, check: Check) -> Option<(Support, String)> {
         let installation = || self.records.iter().rev().find_map(|r| r.installation.as_ref());
         match check {
-            Check::NativeDependencies => installation().map(|found| match found.shared_libraries.len() {
-                0 => (Support::Yes, String::new()),
-                1 => (Support::No, format!("1 shared library: {}", md(&found.shared_libraries[0]))),
-                n => (Support::No, format!("{n} shared libraries")),
-            }),
+            Check::SingleFile => {
+                let is_one = installation().and_then(|found| found.is_single_file)?;
+                Some((if is_one { Support::Yes } else { Support::No }, String::new()))
+            }
+            Check::NativeDependencies => {
+                installation()?.shared_libraries.as_ref().map(|all| match all.len() {
+                    0 => (Support::Yes, String::new()),
+                    1 => (Support::No, format!("1 shared library: {}", md(&all[0]))),
+                    n => (Support::No, format!("{n} shared libraries")),
+                })
+            }
             Check::Files => installation().map(|found| {
                 let scope = if found.is_whole { " as installed" } else { "" };
                 (Support::Text, format!("{}{scope}", found.files))

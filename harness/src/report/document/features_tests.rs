@@ -53,9 +53,7 @@ fn every_claim_stands_with_a_number_that_leads_to_its_source() {
 fn what_no_bundle_tells_is_not_recorded_and_what_one_tells_is_shown() {
     let mut run = testing::example();
     let before = rendered(&run);
-    for name in
-        ["No Native Dependencies", "Files to Run", "Size on Disk (MB)", "Error Handling (missing model)"]
-    {
+    for name in ["No Native Dependencies", "Files", "Size on Disk (MB)", "Error Handling (missing model)"] {
         let cells = row(&before, &format!("{name}, checked"));
         assert!(cells.iter().all(|cell| cell.starts_with("n/a ‡")), "{name}: {cells:?}");
     }
@@ -64,8 +62,9 @@ fn what_no_bundle_tells_is_not_recorded_and_what_one_tells_is_shown() {
         "{before}"
     );
     let installation = |is_whole, files, bytes, libraries: &[&str]| {
-        let shared_libraries = libraries.iter().map(|name| (*name).to_owned()).collect();
-        Some(Installation { is_whole, files, bytes, shared_libraries })
+        let shared_libraries = Some(libraries.iter().map(|name| (*name).to_owned()).collect());
+        let is_single_file = Some(libraries.is_empty());
+        Some(Installation { is_whole, files, bytes, shared_libraries, is_single_file })
     };
     let missing = |exit_code, said: &str| Some(MissingModel { exit_code, said: said.to_owned() });
     let [llama, engine, candle, ..] = &mut run.0.frameworks[..] else { panic!("four rows") };
@@ -83,12 +82,26 @@ fn what_no_bundle_tells_is_not_recorded_and_what_one_tells_is_shown() {
         cells("No Native Dependencies"),
         ["✅", "❌ 2 shared libraries", "❌ 1 shared library: a\\|b.so"]
     );
-    assert_eq!(cells("Files to Run"), ["1", "40 as installed", "2 as installed"]);
+    assert_eq!(cells("Single Binary"), ["✅", "❌", "❌"]);
+    assert_eq!(cells("Files"), ["1", "40 as installed", "2 as installed"]);
     assert_eq!(cells("Size on Disk (MB)"), ["12.3", "140", "8.0"]);
     assert_eq!(
         cells("Error Handling (missing model)"),
         ["✅ exit code 1, message", "❌ did not end by itself, message", "⚠️ exit code 0, no message"]
     );
+    assert!(after.contains(
+        "| Zero Native Dependencies | no shared library beside the system's, checked | engine (89.00 tok/s"
+    ));
+    assert!(after.contains(
+        "| Single-File Deployment | one file that needs the system alone, checked | engine (89.00 tok/s"
+    ));
+    let mut linked = run.clone();
+    linked.0.frameworks[1].installation = linked.0.frameworks[0].installation.clone();
+    assert!(rendered(&linked).contains(&format!("{single} none: no framework of which")));
+    // A system whose linker cannot be asked.
+    let untold = run.0.frameworks[1].installation.as_mut().expect("set above");
+    (untold.shared_libraries, untold.is_single_file) = (None, None);
+    assert!(row(&rendered(&run), "No Native Dependencies, checked")[0].starts_with("n/a ‡"));
     // A manifest of an older version has neither, and is written as it was.
     let text = serde_json::to_string(&testing::example().0.frameworks).expect("plain");
     assert!(!text.contains("installation") && !text.contains("missing_model"));

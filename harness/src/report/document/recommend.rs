@@ -30,6 +30,8 @@ enum Predicate {
     ClaimsWholly(Feature),
     /// Every ranked row whose installation has no shared library beside the system's.
     NoNativeDependencies,
+    /// Every ranked row whose program is one file that needs the system alone.
+    SingleFile,
 }
 
 /// A rule.
@@ -41,7 +43,7 @@ struct Rule {
 }
 
 /// The rules, in the order in which the published comparison has their use cases.
-const RULES: [Rule; 15] = [
+const RULES: [Rule; 16] = [
     Rule {
         id: "native",
         use_case: "Rust Applications",
@@ -71,6 +73,12 @@ const RULES: [Rule; 15] = [
         use_case: "Zero Native Dependencies",
         words: "no shared library beside the system's, checked",
         predicate: Predicate::NoNativeDependencies,
+    },
+    Rule {
+        id: "single-file",
+        use_case: "Single-File Deployment",
+        words: "one file that needs the system alone, checked",
+        predicate: Predicate::SingleFile,
     },
     Rule {
         id: "fastest",
@@ -207,6 +215,7 @@ fn select(predicate: Predicate, runs: &[Run], columns: &[Column]) -> Vec<Selecte
         }
         Predicate::Claims(feature) => claims(feature, true).collect(),
         Predicate::ClaimsWholly(feature) => claims(feature, false).collect(),
+        Predicate::SingleFile => columns.iter().filter(|c| c.is_single_file()).collect(),
         Predicate::NoNativeDependencies => {
             columns.iter().filter(|c| c.has_no_native_dependencies()).collect()
         }
@@ -214,8 +223,13 @@ fn select(predicate: Predicate, runs: &[Run], columns: &[Column]) -> Vec<Selecte
     let mut selected: Vec<Selected> = chosen.into_iter().filter_map(|c| ranked(runs, c)).collect();
     if selected.is_empty() {
         let words = match predicate {
-            Predicate::NoNativeDependencies => {
-                "cannot be told: no run recorded it of a row that may be ranked"
+            Predicate::NoNativeDependencies | Predicate::SingleFile => {
+                match columns.iter().any(Column::is_installation_recorded) {
+                    true => {
+                        "none: no framework of which a run recorded it has it and a row that may be ranked"
+                    }
+                    false => "cannot be told: no run recorded it",
+                }
             }
             _ => "none: no framework with a row that may be ranked claims it",
         };
