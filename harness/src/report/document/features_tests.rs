@@ -61,6 +61,8 @@ fn what_no_bundle_tells_is_not_recorded_and_what_one_tells_is_shown() {
         before.contains(": not recorded: no run of this document tells it; older bundles do not"),
         "{before}"
     );
+    let single = "| Single-File Deployment | one file that needs the system alone, checked |";
+    assert!(before.contains(&format!("{single} cannot be told: no run recorded it |")), "{before}");
     let installation = |is_whole, files, bytes, libraries: &[&str]| {
         let shared_libraries = Some(libraries.iter().map(|name| (*name).to_owned()).collect());
         let is_single_file = Some(libraries.is_empty());
