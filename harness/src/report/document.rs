@@ -2,6 +2,7 @@
 //! their figures. Pure: the same bundles, the same bytes.
 
 mod beside;
+mod caveats;
 mod derived;
 mod features;
 mod position;
@@ -72,6 +73,7 @@ struct DocumentView {
     tallies: Vec<recommend::Tally>,
     rating: Option<String>,
     n_rated: usize,
+    caveats: Vec<caveats::Caveats>,
     position: Vec<position::Position>,
     footnotes: Vec<Footnote>,
     published: Option<Beside>,
@@ -119,6 +121,7 @@ pub fn render_document(sources: &[Source], published: Option<(&Published, &str)>
         tallies: [Metric::Decode, Metric::PeakRss].into_iter().filter_map(tally).collect(),
         rating,
         n_rated: n_rated.unwrap_or(0),
+        caveats: runs.iter().map(caveats::caveats).collect(),
         subject: name(first.and_then(|run| run.summary.subject())),
         baseline: name(first.and_then(|run| run.summary.baseline())),
         date: runs.iter().map(|run| day(run.source.manifest)).max().unwrap_or_default(),

@@ -209,7 +209,7 @@ fn platform(manifest: &Manifest) -> Platform {
 }
 
 /// The platform that the scenario is written for, where the run was made on another machine.
-fn other_platform(manifest: &Manifest) -> Option<&str> {
+pub(super) fn other_platform(manifest: &Manifest) -> Option<&str> {
     let platform = manifest.scenario.platform.as_ref()?;
     (!platform.is_machine(&manifest.machine.cpu)).then_some(platform.name.as_str())
 }
