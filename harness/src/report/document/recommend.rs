@@ -279,10 +279,12 @@ fn winner(
 ) -> Result<Selected, String> {
     let name = |row: usize| md(&run.summary.rows[row].name);
     let leader = name(standing.leader);
-    let (Some(second), Some(ratio)) = (standing.second, &standing.ratio) else {
+    let Some(second) = standing.second.map(name) else {
         return Err(format!("{leader} is the only row that may be ranked"));
     };
-    let second = name(second);
+    let Some(ratio) = &standing.ratio else {
+        return Err(format!("{leader} and {second} share no undisturbed block"));
+    };
     if standing.judgement.verdict != Verdict::Faster {
         let reason = standing.judgement.reason.as_deref().map(|r| format!(", {}", md(r))).unwrap_or_default();
         let verdict = standing.judgement.verdict.word();

@@ -99,6 +99,12 @@ fn too_few_blocks_choose_nothing_and_say_why() {
     let choices = part(&markdown, "### When to Choose");
     assert!(METRIC_RULES.iter().all(|use_case| !choices.contains(use_case)), "{choices}");
     assert!(part(&markdown, "### The Bottom Line").contains("cannot be told on 1: "));
+    // Two rows that were never measured in one block.
+    let (manifest, mut records) = testing::example();
+    records.retain(|r| (r.framework == "engine") == (r.block < 3));
+    let words = rendered(&[&(manifest, records)]);
+    let words = selects(&words, METRIC_RULES[0]);
+    assert!(words.ends_with("cannot be told: llama.cpp and engine share no undisturbed block"), "{words}");
     let failed = rendered(&[&testing::all_failed()]);
     for use_case in METRIC_RULES {
         assert!(
