@@ -32,9 +32,13 @@ pub struct Rendered {
     pub summary_csv: String,
 }
 
-const TEMPLATES: [(&str, &str); 13] = [
+const TEMPLATES: [(&str, &str); 17] = [
     ("published.md.tera", include_str!("../templates/published.md.tera")),
     ("table.md.tera", include_str!("../templates/table.md.tera")),
+    ("features.md.tera", include_str!("../templates/features.md.tera")),
+    ("recommend.md.tera", include_str!("../templates/recommend.md.tera")),
+    ("tally.md.tera", include_str!("../templates/tally.md.tera")),
+    ("conclusion.md.tera", include_str!("../templates/conclusion.md.tera")),
     ("document.md.tera", include_str!("../templates/document.md.tera")),
     ("evolution.md.tera", include_str!("../templates/evolution.md.tera")),
     ("report.md.tera", include_str!("../templates/report.md.tera")),

@@ -30,5 +30,5 @@ pub(crate) use own::{
 /// The variable in the environment of a launch that holds its mark.
 pub(crate) const MARK: &str = "HARNESS_LAUNCH";
 
-/// Runs a program with arguments and returns what it prints; nothing if that fails.
-pub(crate) type Ask = fn(&std::path::Path, &[&str]) -> String;
+/// Runs a program with arguments and returns what it prints; `None` if that fails.
+pub(crate) type Ask = fn(&std::path::Path, &[&str]) -> Option<String>;

@@ -279,7 +279,11 @@ fn scenario(labels: &[&str], blocks: u32) -> Scenario {
             bytes: None,
             stand_in: None,
         },
-        platform: Some(PlatformSpec { name: "Test box".to_owned(), nominal_ghz: Some(2.5) }),
+        platform: Some(PlatformSpec {
+            name: "Test box".to_owned(),
+            nominal_ghz: Some(2.5),
+            processors: Vec::new(),
+        }),
         frameworks: labels
             .iter()
             .map(|l| FrameworkSpec {
@@ -392,5 +396,7 @@ fn framework(label: &str) -> FrameworkRecord {
             reason: "`ollama` is not on the PATH; install it from its home page".to_owned(),
         }),
         prepared: None,
+        installation: None,
+        missing_model: None,
     }
 }

@@ -2,8 +2,12 @@
 //! their figures. Pure: the same bundles, the same bytes.
 
 mod beside;
+mod caveats;
 mod derived;
 mod evolution;
+mod features;
+mod position;
+mod recommend;
 
 use super::facts::{self, Fact};
 use super::templates;
@@ -13,7 +17,7 @@ use crate::bundle::Manifest;
 use crate::chart::charts;
 use crate::history::History;
 use crate::published::Published;
-use crate::sample::{LaunchRecord, Outcome};
+use crate::sample::{LaunchRecord, Metric, Outcome};
 use crate::summary::{Summary, summarize};
 use beside::Beside;
 use evolution::Evolution;
@@ -85,7 +89,13 @@ struct DocumentView {
     best: Vec<derived::Best>,
     spectrum: Vec<derived::Share>,
     conclusions: Vec<Conclusion>,
-    position: Vec<derived::Stars>,
+    features: features::Features,
+    recommendations: recommend::Recommendations,
+    tallies: Vec<recommend::Tally>,
+    rating: Option<String>,
+    n_rated: usize,
+    caveats: Vec<caveats::Caveats>,
+    position: Vec<position::Position>,
     footnotes: Vec<Footnote>,
     published: Option<Beside>,
     evolution: Evolution,
@@ -133,9 +143,18 @@ pub fn render_document_with(
     let name = |row: Option<&crate::summary::Row>| row.map(|r| md(&r.name)).unwrap_or_default();
     let mut models: Vec<String> = runs.iter().map(|run| model(run.source.manifest)).collect();
     models.dedup();
+    let columns = features::columns(&runs);
+    let (rating, n_rated) = position::subject_rating(&runs).unzip();
+    let tally = |metric| recommend::tally(&runs, metric);
     let (evolution, charts) = nightly.map(evolution).unwrap_or_default();
     let view = DocumentView {
         evolution,
+        features: features::features(&columns, &mut notes),
+        recommendations: recommend::recommendations(&runs, &columns),
+        tallies: [Metric::Decode, Metric::PeakRss].into_iter().filter_map(tally).collect(),
+        rating,
+        n_rated: n_rated.unwrap_or(0),
+        caveats: runs.iter().map(caveats::caveats).collect(),
         subject: name(first.and_then(|run| run.summary.subject())),
         baseline: name(first.and_then(|run| run.summary.baseline())),
         date: runs.iter().map(|run| day(run.source.manifest)).max().unwrap_or_default(),
@@ -146,7 +165,7 @@ pub fn render_document_with(
         best: runs.iter().flat_map(derived::best).collect(),
         spectrum: runs.iter().flat_map(derived::spectrum).collect(),
         conclusions: runs.iter().filter_map(conclusion).collect(),
-        position: runs.iter().flat_map(derived::position).collect(),
+        position: position::positions(&runs, &columns),
         footnotes: view::footnotes(&notes),
         published: published.map(|(published, file)| Beside::of(published, &tables_file(file))),
     };

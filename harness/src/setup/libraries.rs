@@ -14,10 +14,7 @@ pub fn libraries_of(program: &Path, prefixes: &[String]) -> Vec<PathBuf> {
     let real = program.canonicalize().unwrap_or_else(|_| program.to_owned());
     let dir = real.parent().unwrap_or(Path::new("/"));
     let listed = [dir.to_owned(), dir.join("../lib")].into_iter().flat_map(|dir| files_in(&dir));
-    let all = linked_libraries(&real, |tool, args| super::version::ask_help(tool, args).unwrap_or_default())
-        .into_iter()
-        .chain(listed)
-        .filter(|path| is_part(path));
+    let all = linked(&real).into_iter().flatten().chain(listed).filter(|path| is_part(path));
     let distinct: BTreeSet<PathBuf> = all.filter_map(|path| path.canonicalize().ok()).collect();
     let mut libraries: Vec<PathBuf> = distinct.into_iter().collect();
     libraries.sort_by(|a, b| a.file_name().cmp(&b.file_name()));
@@ -25,13 +22,18 @@ pub fn libraries_of(program: &Path, prefixes: &[String]) -> Vec<PathBuf> {
 }
 
 /// `libggml.so`, `libggml.so.0.26.0`, `libggml.0.dylib`
-fn is_shared(name: &str) -> bool {
+pub(super) fn is_shared(name: &str) -> bool {
     name.ends_with(".so") || name.ends_with(".dylib") || name.contains(".so.")
 }
 
 fn files_in(dir: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
     entries.map(|entry| entry.path()).collect()
+}
+
+/// The libraries that the system's linker finds for `program`; none of a script. `None` where it cannot be asked.
+pub(super) fn linked(program: &Path) -> Option<Vec<PathBuf>> {
+    linked_libraries(program, |tool, arguments| super::version::ask_help(tool, arguments).ok())
 }
 
 #[cfg(all(test, unix))]

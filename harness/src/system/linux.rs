@@ -36,10 +36,9 @@ pub(crate) fn keep_on(list: &str) -> Result<()> {
     sched_setaffinity(None, &set).map_err(|e| anyhow!("cannot run on the processors {list}: {e}"))
 }
 
-/// The libraries that the system's linker finds for a program (`ldd`). `ask` runs a program and returns what it prints.
-pub(crate) fn linked_libraries(program: &Path, ask: Ask) -> Vec<PathBuf> {
-    let Some(program) = program.to_str() else { return Vec::new() };
-    parse_ldd(&ask(Path::new("ldd"), &[program]))
+/// The libraries that the system's linker finds for a program (`ldd`); `None` where it cannot be asked. `ask` runs a program and returns what it prints.
+pub(crate) fn linked_libraries(program: &Path, ask: Ask) -> Option<Vec<PathBuf>> {
+    Some(parse_ldd(&ask(Path::new("ldd"), &[program.to_str()?])?))
 }
 
 /// Paths in lines like `libggml.so.0 => /opt/lib/libggml.so.0 (0x00007f…)`.

@@ -88,10 +88,9 @@ pub(crate) fn has_ended(identity_then: &str) -> bool {
     pid.is_some_and(|pid| identity(pid).is_none_or(|now| now != identity_then))
 }
 
-/// The libraries that a program is linked with (`otool -L`). `ask` runs a program and returns what it prints.
-pub(crate) fn linked_libraries(program: &Path, ask: Ask) -> Vec<PathBuf> {
-    let Some(name) = program.to_str() else { return Vec::new() };
-    otool::parse(&ask(Path::new("otool"), &["-L", name]), program)
+/// The libraries that a program is linked with (`otool -L`); `None` where it cannot be asked. `ask` runs a program and returns what it prints.
+pub(crate) fn linked_libraries(program: &Path, ask: Ask) -> Option<Vec<PathBuf>> {
+    Some(otool::parse(&ask(Path::new("otool"), &["-L", program.to_str()?])?, program))
 }
 
 fn output(program: &str, arguments: &[&str]) -> String {

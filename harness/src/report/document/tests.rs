@@ -41,6 +41,7 @@ fn it_has_the_sections_of_the_published_document_in_their_order() {
             "Where Each Framework Excels",
             "Normalized Efficiency Comparison",
             "Memory Efficiency Comparison",
+            "Use Case Recommendations",
             "Performance Evolution",
             "Industry Context",
             "Benchmark Methodology Notes",
