@@ -1,5 +1,9 @@
 //! Synthetic runs for tests: known figures through the whole of summary, chart and report.
 
+mod nights;
+
+pub(crate) use nights::{night, nights, steady};
+
 use crate::agreement::add_distribution_gates;
 use crate::bundle::{
     BUNDLE_SCHEMA, FrameworkRecord, Manifest, ModelRecord, ProgramRecord, Unavailable, Writer,
@@ -275,7 +279,11 @@ fn scenario(labels: &[&str], blocks: u32) -> Scenario {
             bytes: None,
             stand_in: None,
         },
-        platform: Some(PlatformSpec { name: "Test box".to_owned(), nominal_ghz: Some(2.5) }),
+        platform: Some(PlatformSpec {
+            name: "Test box".to_owned(),
+            nominal_ghz: Some(2.5),
+            processors: Vec::new(),
+        }),
         frameworks: labels
             .iter()
             .map(|l| FrameworkSpec {
@@ -388,5 +396,7 @@ fn framework(label: &str) -> FrameworkRecord {
             reason: "`ollama` is not on the PATH; install it from its home page".to_owned(),
         }),
         prepared: None,
+        installation: None,
+        missing_model: None,
     }
 }

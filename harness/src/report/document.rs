@@ -2,7 +2,12 @@
 //! their figures. Pure: the same bundles, the same bytes.
 
 mod beside;
+mod caveats;
 mod derived;
+mod evolution;
+mod features;
+mod position;
+mod recommend;
 
 use super::facts::{self, Fact};
 use super::templates;
@@ -10,10 +15,12 @@ use super::text::{Footnotes, md, tidy};
 use super::view::{self, Charts, Footnote, View};
 use crate::bundle::Manifest;
 use crate::chart::charts;
+use crate::history::History;
 use crate::published::Published;
-use crate::sample::{LaunchRecord, Outcome};
+use crate::sample::{LaunchRecord, Metric, Outcome};
 use crate::summary::{Summary, summarize};
 use beside::Beside;
+use evolution::Evolution;
 use serde::Serialize;
 use std::path::Path;
 use tera::{Context, Tera};
@@ -27,6 +34,24 @@ pub struct Source<'a> {
     pub records: &'a [LaunchRecord],
     /// The bundle's directory as seen from the document: `runs/2026-11-25-amd-epyc-all`.
     pub href: &'a str,
+}
+
+/// The nightly history of the document.
+#[derive(Debug, Clone, Copy)]
+pub struct Nightly<'a> {
+    /// Its sessions.
+    pub history: &'a History,
+    /// Its file as seen from the document: `history/nightly.jsonl`.
+    pub href: &'a str,
+}
+
+/// A document and what belongs to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Document {
+    /// The document.
+    pub markdown: String,
+    /// Path, as seen from the document, and SVG of each chart that no run's own report has.
+    pub charts: Vec<(String, String)>,
 }
 
 /// A run with its summary.
@@ -64,9 +89,16 @@ struct DocumentView {
     best: Vec<derived::Best>,
     spectrum: Vec<derived::Share>,
     conclusions: Vec<Conclusion>,
-    position: Vec<derived::Stars>,
+    features: features::Features,
+    recommendations: recommend::Recommendations,
+    tallies: Vec<recommend::Tally>,
+    rating: Option<String>,
+    n_rated: usize,
+    caveats: Vec<caveats::Caveats>,
+    position: Vec<position::Position>,
     footnotes: Vec<Footnote>,
     published: Option<Beside>,
+    evolution: Evolution,
 }
 
 #[derive(Serialize)]
@@ -92,8 +124,17 @@ struct Conclusion {
     fact: Fact,
 }
 
-/// Renders the document. `published` comes with the name of its file.
+/// Renders the document without a history. `published` comes with the name of its file.
 pub fn render_document(sources: &[Source], published: Option<(&Published, &str)>) -> String {
+    render_document_with(sources, published, None).markdown
+}
+
+/// Renders the document with the nightly history, where there is one.
+pub fn render_document_with(
+    sources: &[Source],
+    published: Option<(&Published, &str)>,
+    nightly: Option<Nightly>,
+) -> Document {
     let runs: Vec<Run> = (1..).zip(sources).map(|(number, source)| Run::of(*source, number)).collect();
     let tera = templates();
     let mut notes = Footnotes::default();
@@ -102,7 +143,18 @@ pub fn render_document(sources: &[Source], published: Option<(&Published, &str)>
     let name = |row: Option<&crate::summary::Row>| row.map(|r| md(&r.name)).unwrap_or_default();
     let mut models: Vec<String> = runs.iter().map(|run| model(run.source.manifest)).collect();
     models.dedup();
+    let columns = features::columns(&runs);
+    let (rating, n_rated) = position::subject_rating(&runs).unzip();
+    let tally = |metric| recommend::tally(&runs, metric);
+    let (evolution, charts) = nightly.map(evolution).unwrap_or_default();
     let view = DocumentView {
+        evolution,
+        features: features::features(&columns, &mut notes),
+        recommendations: recommend::recommendations(&runs, &columns),
+        tallies: [Metric::Decode, Metric::PeakRss].into_iter().filter_map(tally).collect(),
+        rating,
+        n_rated: n_rated.unwrap_or(0),
+        caveats: runs.iter().map(caveats::caveats).collect(),
         subject: name(first.and_then(|run| run.summary.subject())),
         baseline: name(first.and_then(|run| run.summary.baseline())),
         date: runs.iter().map(|run| day(run.source.manifest)).max().unwrap_or_default(),
@@ -113,12 +165,25 @@ pub fn render_document(sources: &[Source], published: Option<(&Published, &str)>
         best: runs.iter().flat_map(derived::best).collect(),
         spectrum: runs.iter().flat_map(derived::spectrum).collect(),
         conclusions: runs.iter().filter_map(conclusion).collect(),
-        position: runs.iter().flat_map(derived::position).collect(),
+        position: position::positions(&runs, &columns),
         footnotes: view::footnotes(&notes),
         published: published.map(|(published, file)| Beside::of(published, &tables_file(file))),
     };
     let context = Context::from_serialize(&view).expect("the view is a map of plain values");
-    tidy(&tera.render("document.md.tera", &context).expect("the template names only what the view holds"))
+    let markdown =
+        tera.render("document.md.tera", &context).expect("the template names only what the view holds");
+    Document { markdown: tidy(&markdown), charts }
+}
+
+/// The history's section, and its charts beside the history.
+fn evolution(nightly: Nightly) -> (Evolution, Vec<(String, String)>) {
+    let dir = match nightly.href.rsplit_once('/') {
+        Some((dir, _)) => format!("{dir}/charts"),
+        None => "charts".to_owned(),
+    };
+    let (evolution, charts) = Evolution::of(nightly.history, nightly.href, &dir);
+    let at = |chart: evolution::TrendChart| (format!("{dir}/{}", chart.file_name), chart.svg);
+    (evolution, charts.into_iter().map(at).collect())
 }
 
 fn section(tera: &Tera, run: &Run, notes: &mut Footnotes) -> Section {

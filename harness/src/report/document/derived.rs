@@ -1,7 +1,6 @@
 //! What follows from the figures of a run: each row of these tables is made by a rule and names what it rests on.
 
 use super::Run;
-use crate::rating::{efficiency_stars, memory_stars, stars};
 use crate::report::tables::ratio_words;
 use crate::report::text::{bold_if, md};
 use crate::sample::Metric;
@@ -216,34 +215,4 @@ pub(super) fn spectrum(run: &Run) -> Vec<Share> {
         }
     };
     shares.into_iter().map(words).collect()
-}
-
-/// A row's stars.
-#[derive(Debug, Serialize)]
-pub(super) struct Stars {
-    platform: String,
-    framework: String,
-    performance: String,
-    memory: String,
-}
-
-/// Every row that may be ranked on the fewest threads of the first workload.
-pub(super) fn position(run: &Run) -> Vec<Stars> {
-    let Some(workload) = run.summary.workloads.first() else { return Vec::new() };
-    let Some(&threads) = workload.threads.first() else { return Vec::new() };
-    let ranked: Vec<&CellSummary> = workload.at(threads).filter(|c| c.is_ranked()).collect();
-    let decode = |cell: &CellSummary| cell.estimate(Metric::Decode).map(|e| e.value);
-    let best = ranked.iter().filter_map(|c| decode(c)).fold(f64::MIN_POSITIVE, f64::max);
-    let overheads = ranked.iter().filter_map(|c| c.memory.overhead_bytes).filter(|o| *o > 0.0);
-    let least = overheads.min_by(f64::total_cmp);
-    let row = |cell: &&CellSummary| {
-        let row = &run.summary.rows[cell.row];
-        Stars {
-            platform: run.link(),
-            framework: bold_if(row.is_subject, md(&row.name)),
-            performance: decode(cell).map_or_else(dash, |v| stars(efficiency_stars(v / best))),
-            memory: cell.memory.overhead_bytes.map_or_else(dash, |o| stars(memory_stars(o, least))),
-        }
-    };
-    ranked.iter().map(row).collect()
 }
