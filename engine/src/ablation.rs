@@ -9,47 +9,56 @@ pub const WITHOUT_VARIABLE: &str = "ENGINE_WITHOUT";
 /// A part of the engine that it can do without.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Part {
-    /// Decode walks two streams of panels at once; without, one.
+    /// Decode walks two streams of panels at once.
     Streams,
-    /// Lines of weights are asked for ahead of their use; without, the processor alone foresees them.
+    /// Lines of weights are asked for ahead of their use.
     Prefetch,
-    /// Prompts pass in tiles of tokens that share each weight read; without, token by token.
+    /// Prompts pass in tiles of tokens that share each weight read.
     Tiles,
-    /// The query heads of a group share a block of keys and values that was widened once; without, each widens its own.
+    /// The query heads of a group share a block of keys and values that was widened once.
     Group,
-    /// Keys and values are kept as f16; without, as f32. The one part without which the results have other bits.
+    /// Keys and values are kept as f16. The one part without which the results have other bits.
     HalfCache,
-    /// The workers enter the pool once for a pass; without, once for each operation.
+    /// The workers enter the pool once for a pass.
     Entry,
-    /// Chunks of work are taken from a counter that the workers share; without, each has its even part.
+    /// Chunks of work are taken from a counter that the workers share.
     Counter,
 }
 
-/// Every part with its name.
-const PARTS: &[(Part, &str)] = &[
-    (Part::Streams, "streams"),
-    (Part::Prefetch, "prefetch"),
-    (Part::Tiles, "tiles"),
-    (Part::Group, "group"),
-    (Part::HalfCache, "half-cache"),
-    (Part::Entry, "entry"),
-    (Part::Counter, "counter"),
+/// Every part with its name, and what the engine does without it.
+const PARTS: &[(Part, &str, &str)] = &[
+    (Part::Streams, "streams", "decode walks one stream of weights per thread, not two"),
+    (Part::Prefetch, "prefetch", "no line of weights is asked for ahead of its use"),
+    (Part::Tiles, "tiles", "prompts pass token by token, not in tiles that share a read of the weights"),
+    (Part::Group, "group", "each query head widens keys and values for itself, not once for its group"),
+    (Part::HalfCache, "half-cache", "keys and values in f32, not f16 (other bits in the results)"),
+    (Part::Entry, "entry", "the thread pool is entered once for each operation, not once for a pass"),
+    (Part::Counter, "counter", "each thread has its even part of the work, not chunks from a shared counter"),
 ];
 
 impl Part {
     /// Every part.
     pub fn all() -> impl Iterator<Item = Part> {
-        PARTS.iter().map(|&(part, _)| part)
+        PARTS.iter().map(|&(part, ..)| part)
     }
 
     /// The part of this name.
     pub fn by_name(name: &str) -> Option<Part> {
-        PARTS.iter().find(|(_, known)| *known == name).map(|&(part, _)| part)
+        PARTS.iter().find(|(_, known, _)| *known == name).map(|&(part, ..)| part)
     }
 
     /// `streams`, `prefetch`, `tiles`, `group`, `half-cache`, `entry` or `counter`.
     pub fn name(self) -> &'static str {
-        PARTS.iter().find(|(part, _)| *part == self).expect("every part is in the list").1
+        self.line().1
+    }
+
+    /// What the engine does without it: the end of a sentence.
+    pub fn without_it(self) -> &'static str {
+        self.line().2
+    }
+
+    fn line(self) -> &'static (Part, &'static str, &'static str) {
+        PARTS.iter().find(|(part, ..)| *part == self).expect("every part is in the list")
     }
 
     /// Whether the results without it have the same bits.

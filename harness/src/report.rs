@@ -32,7 +32,7 @@ pub struct Rendered {
     pub summary_csv: String,
 }
 
-const TEMPLATES: [(&str, &str); 18] = [
+const TEMPLATES: [(&str, &str); 19] = [
     ("published.md.tera", include_str!("../templates/published.md.tera")),
     ("table.md.tera", include_str!("../templates/table.md.tera")),
     ("features.md.tera", include_str!("../templates/features.md.tera")),
@@ -42,6 +42,7 @@ const TEMPLATES: [(&str, &str); 18] = [
     ("document.md.tera", include_str!("../templates/document.md.tera")),
     ("evolution.md.tera", include_str!("../templates/evolution.md.tera")),
     ("gaps.md.tera", include_str!("../templates/gaps.md.tera")),
+    ("gap_words.md.tera", include_str!("../templates/gap_words.md.tera")),
     ("report.md.tera", include_str!("../templates/report.md.tera")),
     ("facts.md.tera", include_str!("../templates/facts.md.tera")),
     ("summary.md.tera", include_str!("../templates/summary.md.tera")),

@@ -105,6 +105,37 @@ pub(crate) fn with_variants() -> (Manifest, Vec<LaunchRecord>) {
     (manifest, records)
 }
 
+/// The engine beside itself with one option changed in each row; without `prefetch` it decodes at `slow` times the speed.
+pub(crate) fn ablation(blocks: u32, slow: f64) -> (Manifest, Vec<LaunchRecord>) {
+    let rows =
+        [("engine", ""), ("no-prefetch", "prefetch"), ("no-entry", "entry"), ("none", "prefetch+entry")];
+    let labels = rows.map(|(label, _)| label);
+    let mut manifest = manifest(&labels, blocks);
+    for ((_, parts), spec) in rows.iter().zip(&mut manifest.scenario.frameworks) {
+        spec.id = "engine".to_owned();
+        if !parts.is_empty() {
+            spec.options.insert("without".to_owned(), (*parts).to_owned());
+        }
+    }
+    for record in &mut manifest.frameworks {
+        (record.id, record.display_name) = ("engine".to_owned(), "engine".to_owned());
+    }
+    manifest.scenario.subject = "engine".to_owned();
+    manifest.id = "2026-01-02-test-box-ablation".to_owned();
+    let speed = |label: &str| match label {
+        "no-prefetch" => slow,
+        "none" => slow * 0.5,
+        _ => 1.0,
+    };
+    let record = |planned: &PlannedLaunch| {
+        let decode_tok_s = 100.0 * speed(&planned.cell.framework);
+        let speed = Speed { decode_tok_s, parallel_share: 0.9, anon_mb: 30 };
+        measured(planned, speed, &manifest.scenario.workloads[0])
+    };
+    let records = manifest.plan.launches.iter().map(record).collect();
+    (manifest, records)
+}
+
 /// A run in which nothing could be measured.
 pub(crate) fn all_failed() -> (Manifest, Vec<LaunchRecord>) {
     let mut manifest = manifest(&LABELS[..2], 6);

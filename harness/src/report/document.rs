@@ -1,11 +1,13 @@
 //! One document over several runs, beside published figures: the answer first, a section for each run, and what follows from
 //! their figures. Pure: the same bundles, the same bytes.
 
+mod ablation;
 mod beside;
 mod caveats;
 mod derived;
 mod evolution;
 mod features;
+mod gaps;
 mod position;
 mod recommend;
 
@@ -19,6 +21,7 @@ use crate::history::History;
 use crate::published::Published;
 use crate::sample::{LaunchRecord, Metric, Outcome};
 use crate::summary::{Summary, summarize};
+use ablation::is_ablation;
 use beside::Beside;
 use evolution::Evolution;
 use serde::Serialize;
@@ -85,7 +88,7 @@ struct DocumentView {
     models: Vec<String>,
     glance: Vec<derived::Glance>,
     sections: Vec<Section>,
-    gaps: Vec<derived::Gap>,
+    gaps: gaps::Gaps,
     best: Vec<derived::Best>,
     spectrum: Vec<derived::Share>,
     conclusions: Vec<Conclusion>,
@@ -101,17 +104,39 @@ struct DocumentView {
     evolution: Evolution,
 }
 
-#[derive(Serialize)]
-struct Section {
-    number: usize,
+/// How a run came about, for the list of bundles.
+#[derive(Debug, Serialize)]
+struct Record {
     id: String,
-    anchor: String,
     href: String,
     begun: String,
     harness: String,
     blocks: usize,
     launches: usize,
     failed: usize,
+}
+
+impl Record {
+    fn of(source: &Source) -> Record {
+        let Source { manifest, records, href } = source;
+        let commit = manifest.harness_commit.as_deref().map(|c| c.get(..12).unwrap_or(c));
+        Record {
+            id: md(&manifest.id),
+            href: (*href).to_owned(),
+            begun: md(&manifest.created_at),
+            harness: md(commit.unwrap_or(&manifest.harness_version)),
+            blocks: records.iter().map(|r| r.block + 1).max().unwrap_or(0) as usize,
+            launches: records.len(),
+            failed: records.iter().filter(|r| matches!(r.outcome, Outcome::Failed { .. })).count(),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Section {
+    number: usize,
+    anchor: String,
+    record: Record,
     quick: String,
     platform: String,
     efficiency: String,
@@ -135,7 +160,8 @@ pub fn render_document_with(
     published: Option<(&Published, &str)>,
     nightly: Option<Nightly>,
 ) -> Document {
-    let runs: Vec<Run> = (1..).zip(sources).map(|(number, source)| Run::of(*source, number)).collect();
+    let (ablations, sources): (Vec<Source>, Vec<Source>) = sources.iter().partition(|s| is_ablation(s));
+    let (ablations, runs) = (numbered(ablations), numbered(sources));
     let tera = templates();
     let mut notes = Footnotes::default();
     let sections: Vec<Section> = runs.iter().map(|run| section(&tera, run, &mut notes)).collect();
@@ -161,7 +187,7 @@ pub fn render_document_with(
         models,
         glance: runs.iter().flat_map(derived::glance).collect(),
         sections,
-        gaps: runs.iter().flat_map(derived::gaps).collect(),
+        gaps: gaps::gaps(&runs, &ablations, &mut notes),
         best: runs.iter().flat_map(derived::best).collect(),
         spectrum: runs.iter().flat_map(derived::spectrum).collect(),
         conclusions: runs.iter().filter_map(conclusion).collect(),
@@ -173,6 +199,10 @@ pub fn render_document_with(
     let markdown =
         tera.render("document.md.tera", &context).expect("the template names only what the view holds");
     Document { markdown: tidy(&markdown), charts }
+}
+
+fn numbered(sources: Vec<Source<'_>>) -> Vec<Run<'_>> {
+    (1..).zip(sources).map(|(number, source)| Run::of(source, number)).collect()
 }
 
 /// The history's section, and its charts beside the history.
@@ -198,17 +228,8 @@ fn section(tera: &Tera, run: &Run, notes: &mut Footnotes) -> Section {
         |name: &str| tidy(&tera.render(name, &context).expect("the template names only what the view holds"));
     Section {
         number: run.number,
-        id: md(&manifest.id),
         anchor: run.anchor(),
-        href: href.to_owned(),
-        begun: md(&manifest.created_at),
-        harness: md(manifest
-            .harness_commit
-            .as_deref()
-            .map_or(&manifest.harness_version, |c| c.get(..12).unwrap_or(c))),
-        blocks: records.iter().map(|r| r.block + 1).max().unwrap_or(0) as usize,
-        launches: records.len(),
-        failed: records.iter().filter(|r| matches!(r.outcome, Outcome::Failed { .. })).count(),
+        record: Record::of(&run.source),
         quick: part("summary.md.tera"),
         platform: part("platform.md.tera"),
         efficiency: part("efficiency.md.tera"),
@@ -243,5 +264,7 @@ fn day(manifest: &Manifest) -> String {
     md(manifest.created_at.get(..10).unwrap_or(&manifest.created_at))
 }
 
+#[cfg(test)]
+mod gaps_tests;
 #[cfg(test)]
 mod tests;

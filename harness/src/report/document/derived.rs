@@ -5,7 +5,7 @@ use crate::report::tables::ratio_words;
 use crate::report::text::{bold_if, md};
 use crate::sample::Metric;
 use crate::summary::{CellSummary, Summary, WorkloadSummary};
-use crate::units::{fixed, show, show_mb, show_ms, show_percent};
+use crate::units::{fixed, show, show_mb, show_ms};
 use crate::verdict::Verdict;
 use serde::Serialize;
 
@@ -22,15 +22,15 @@ pub(super) struct Glance {
 }
 
 /// Subject and baseline of one workload and thread count.
-struct Pair<'a> {
-    workload: &'a WorkloadSummary,
-    threads: u32,
-    subject: &'a CellSummary,
-    baseline: &'a CellSummary,
+pub(super) struct Pair<'a> {
+    pub(super) workload: &'a WorkloadSummary,
+    pub(super) threads: u32,
+    pub(super) subject: &'a CellSummary,
+    pub(super) baseline: &'a CellSummary,
 }
 
 /// All of them that have launches.
-fn pairs(summary: &Summary) -> Vec<Pair<'_>> {
+pub(super) fn pairs(summary: &Summary) -> Vec<Pair<'_>> {
     let row = |is: fn(&crate::summary::Row) -> bool| summary.rows.iter().position(is);
     let (Some(subject), Some(baseline)) = (row(|r| r.is_subject), row(|r| r.is_baseline)) else {
         return Vec::new();
@@ -49,7 +49,7 @@ fn pairs(summary: &Summary) -> Vec<Pair<'_>> {
 }
 
 /// The workload with the model, as a table names them.
-fn workload_words(run: &Run, workload: &WorkloadSummary) -> String {
+pub(super) fn workload_words(run: &Run, workload: &WorkloadSummary) -> String {
     format!("{}, {}", md(&run.source.manifest.model.name), md(&workload.workload.name))
 }
 
@@ -72,7 +72,7 @@ pub(super) fn glance(run: &Run) -> Vec<Glance> {
 }
 
 /// The ratio to the baseline in words, and the verdict on it.
-fn versus(cell: &CellSummary, metric: Metric) -> (String, Option<Verdict>) {
+pub(super) fn versus(cell: &CellSummary, metric: Metric) -> (String, Option<Verdict>) {
     match cell.comparison(metric) {
         Some(comparison) => {
             (comparison.ratio.as_ref().map_or_else(dash, ratio_words), Some(comparison.judgement.verdict))
@@ -81,45 +81,8 @@ fn versus(cell: &CellSummary, metric: Metric) -> (String, Option<Verdict>) {
     }
 }
 
-fn dash() -> String {
+pub(super) fn dash() -> String {
     "–".to_owned()
-}
-
-/// What separates subject and baseline.
-#[derive(Debug, Serialize)]
-pub(super) struct Gap {
-    platform: String,
-    workload: String,
-    threads: u32,
-    share: String,
-    base_share: String,
-    prefill: String,
-    load: String,
-    ttft: String,
-    memory: String,
-}
-
-/// A row for each workload and thread count.
-pub(super) fn gaps(run: &Run) -> Vec<Gap> {
-    let gap = |pair: Pair| {
-        let share = |cell: &CellSummary| cell.roofline.map_or_else(dash, |r| show_percent(r.share));
-        let ratio = |metric| match versus(pair.subject, metric) {
-            (ratio, Some(verdict)) => format!("{ratio} {}", verdict.word_for(metric)),
-            (ratio, None) => ratio,
-        };
-        Gap {
-            platform: run.link(),
-            workload: workload_words(run, pair.workload),
-            threads: pair.threads,
-            share: share(pair.subject),
-            base_share: share(pair.baseline),
-            prefill: ratio(Metric::Prefill),
-            load: ratio(Metric::Load),
-            ttft: ratio(Metric::TtftWarm),
-            memory: ratio(Metric::PeakRss),
-        }
-    };
-    pairs(&run.summary).into_iter().map(gap).collect()
 }
 
 /// The best row of each metric.

@@ -6,11 +6,11 @@ fn smallmind() -> Published {
     Published::parse("smallmind-2024-02-13.yaml", text).expect("valid")
 }
 
-fn source<'a>(run: &'a (Manifest, Vec<LaunchRecord>), href: &'a str) -> Source<'a> {
+pub(super) fn source<'a>(run: &'a (Manifest, Vec<LaunchRecord>), href: &'a str) -> Source<'a> {
     Source { manifest: &run.0, records: &run.1, href }
 }
 
-fn section_of<'a>(markdown: &'a str, from: &str, to: &str) -> &'a str {
+pub(super) fn section_of<'a>(markdown: &'a str, from: &str, to: &str) -> &'a str {
     let rest = &markdown[markdown.find(from).expect(from)..];
     &rest[..rest.find(to).expect(to)]
 }
