@@ -59,6 +59,7 @@ fn a_slower_engine_is_told_on_its_first_night_and_a_bundle_counts_once() {
     let decode = regressions.iter().find(|r| r["metric"] == "decode_tok_s").expect("there");
     assert_eq!((code, decode["found_by"].as_str()), (4, Some("first_night")));
     assert_eq!(decode["last_good"]["commit"], "600d");
+    assert_eq!(document["last_good_moves"], false);
 
     let (code, stdout, _) = track(&place, &["check", "--history", &shown, "--metrics", "peak_rss_bytes"]);
     assert_eq!(code, 0, "{stdout}");
