@@ -141,7 +141,12 @@ impl<'a> Checked<'a> {
                 is_subject: last.session.subject == series.key.row,
                 reason: why.to_owned(),
             }),
-            Ok(_) => self.findings.extend(first_night(series.key, last)),
+            Ok(_) => {
+                let mut found = first_night(series.key, last);
+                let ratios = epoch.ratios();
+                found.iter_mut().for_each(|f| f.sparkline = sparkline(&ratios, &[ratios.len() - 1]));
+                self.findings.extend(found);
+            }
         }
         if !is_as_good(series.key, last) {
             self.held.push(series.key);

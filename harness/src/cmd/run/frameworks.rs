@@ -93,9 +93,8 @@ impl Search<'_> {
                     given.argument()
                 )));
             }
-            let needs_none = |spec: &FrameworkSpec| {
-                self.registry.get(&spec.id).is_some_and(|entry| !entry.has_program())
-            };
+            let needs_none =
+                |spec: &FrameworkSpec| self.registry.get(&spec.id).is_some_and(|entry| !entry.has_program());
             if let Some(spec) = rows.find(|spec| needs_none(spec)) {
                 return Err(Usage(format!(
                     "--program {}: {} needs no program",
@@ -289,10 +288,17 @@ mod tests {
         let path = |text: &str| Some(PathBuf::from(text));
         assert_eq!(check(&["cpp=/a"]), Ok(vec![None, path("/a"), None, None, None]));
         assert_eq!(check(&["llama.cpp=/a"]), Ok(vec![None, path("/a"), path("/a"), path("/a"), None]));
-        assert_eq!(check(&["multi=/m=1", "cpp=/a"]), Ok(vec![None, path("/a"), path("/m=1"), path("/m=1"), None]));
+        assert_eq!(
+            check(&["multi=/m=1", "cpp=/a"]),
+            Ok(vec![None, path("/a"), path("/m=1"), path("/m=1"), None])
+        );
         assert_eq!(check(&["engine=/old/harness"]), Ok(vec![path("/old/harness"), None, None, None, None]));
         let both = check(&["llama.cpp=/a", "multi+repack-off=/b"]);
-        assert_eq!(both, Ok(vec![None, path("/a"), path("/a"), path("/b"), None]), "a label goes before an id");
+        assert_eq!(
+            both,
+            Ok(vec![None, path("/a"), path("/a"), path("/b"), None]),
+            "a label goes before an id"
+        );
     }
 
     #[test]
