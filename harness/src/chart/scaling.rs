@@ -59,8 +59,7 @@ fn draw(summary: &Summary, workload: &WorkloadSummary) -> Option<Drawing> {
     let bottom = lines::bottom(height);
     let scale = Scale { max: highest, log: f64::from(most) >= LOG_FROM_THREADS, bottom };
     let alt = alt(summary, &all, &bandwidth);
-    let subtitle =
-        format!("{}; decode(T) / decode(1), paired by block, 95% intervals", workload_words(workload));
+    let subtitle = format!("{}; decode, paired by block, 95% intervals", workload_words(workload));
     let svg = picture(height, "Thread scaling", &subtitle, &alt, |canvas| {
         axes(canvas, &scale, &workload.threads);
         let mut drawn = vec![limit(&scale, &[(1, 1.0), (most, f64::from(most))], "ideal")];

@@ -207,7 +207,7 @@ fn change(series: &Series, epoch: &Epoch, change: &Change) -> ChangeView {
 
 fn night(key: &Key, night: &Night) -> NightView {
     let Night { session, point } = *night;
-    let show_value = value_format(key.metric);
+    let (show_value, unit) = value_format(key.metric);
     let commit = session.row(key.row).and_then(|row| row.commit.as_deref());
     NightView {
         begun: md(session.begun_at.get(..16).unwrap_or(&session.begun_at)),
@@ -215,7 +215,7 @@ fn night(key: &Key, night: &Night) -> NightView {
         commit: commit.map_or("–".to_owned(), short),
         ratio: figure(point.ratio, point.lo.zip(point.hi), show_ratio),
         previous: point.previous.as_deref().map_or("–".to_owned(), previous),
-        absolute: figure(point.value, point.value_lo.zip(point.value_hi), show_value),
+        absolute: format!("{} {unit}", figure(point.value, point.value_lo.zip(point.value_hi), show_value)),
         blocks: point.n,
         verdict: match night.ratio() {
             Ok(_) => md(point.verdict.as_deref().unwrap_or("–")),
@@ -237,12 +237,13 @@ fn figure(value: Option<f64>, interval: Option<(f64, f64)>, show: fn(f64) -> Str
     }
 }
 
-fn value_format(metric: Metric) -> fn(f64) -> String {
+/// How a metric's value is written, and its unit.
+fn value_format(metric: Metric) -> (fn(f64) -> String, &'static str) {
     match metric {
-        Metric::Load => |s| fixed(s, 3) + " s",
-        Metric::TtftWarm | Metric::TtftCold => |ms| show_ms(ms) + " ms",
-        Metric::PeakRss => |bytes| show_mb(bytes) + " MB",
-        Metric::Prefill | Metric::Decode | Metric::EndToEnd => |rate| show(rate) + " tok/s",
+        Metric::Load => (|s| fixed(s, 3), "s"),
+        Metric::TtftWarm | Metric::TtftCold => (show_ms, "ms"),
+        Metric::PeakRss => (show_mb, "MB"),
+        Metric::Prefill | Metric::Decode | Metric::EndToEnd => (show, "tok/s"),
     }
 }
 
