@@ -81,7 +81,7 @@ pub struct ExportFile {
 }
 
 /// Every epoch of every series as a CSV file for Apache Otava, and `otava.yaml`, which names them as tests. A test holds the nights
-/// that enter, so that both see the same figures; run `otava --config-file otava.yaml analyze` where the files lie.
+/// that enter, so that both see the same figures; run `otava analyze TEST --config-file otava.yaml` where the files lie.
 ///
 /// Source of the format: Otava's documentation, "CSV".
 pub fn otava(history: &History, is_wanted: impl Fn(&Key) -> bool) -> Vec<ExportFile> {
