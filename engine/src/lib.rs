@@ -2,6 +2,7 @@
 #![deny(unsafe_code)]
 
 pub mod error;
+pub mod ablation;
 pub mod simd;
 pub mod quant;
 pub mod gguf;
@@ -9,7 +10,7 @@ mod memory;
 mod pool;
 mod kernels;
 mod tensor;
-mod kv;
+pub mod kv;
 pub mod arch;
 pub mod model;
 pub mod session;
@@ -24,7 +25,9 @@ pub mod peak;
 pub mod synth;
 pub mod inspect;
 
+pub use ablation::{Part, Without};
 pub use error::{Error, ErrorKind, Result};
+pub use kv::KvType;
 pub use memory::Pages;
 pub use model::{Model, ModelOptions};
 pub use session::{Session, SessionOptions};

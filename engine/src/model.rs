@@ -1,10 +1,12 @@
 //! A model: weights and tokenizer of a GGUF file, shared between threads and sessions.
 
+use crate::ablation::{Part, Without};
 use crate::arch::{self, Config, Loader, Network};
 use crate::error::{Error, ErrorKind, Result};
 use crate::gguf::Gguf;
+use crate::kernels::matmul::Walk;
 use crate::memory::Pages;
-use crate::pool::Pool;
+use crate::pool::{Hand, Pool};
 use crate::session::{Session, SessionOptions};
 use crate::simd::Level;
 use std::path::Path;
@@ -22,6 +24,8 @@ pub struct ModelOptions {
     pub level: Option<Level>,
     /// The pages that weights lie on.
     pub pages: Pages,
+    /// Parts to leave out; what [`crate::ablation::WITHOUT_VARIABLE`] says where not given.
+    pub without: Option<Without>,
 }
 
 /// A loaded model. Cloning shares it; it is `Send + Sync`, and sessions on it are independent.
@@ -43,6 +47,7 @@ pub(crate) struct Inner {
     pub(crate) network: Box<dyn Network>,
     pub(crate) pool: Pool,
     pub(crate) level: Level,
+    pub(crate) without: Without,
 }
 
 impl Model {
@@ -75,11 +80,15 @@ impl Model {
         let span = tracing::info_span!("load", path = %path.display());
         let _entered = span.enter();
         let level = options.level.map_or_else(Level::detect, Ok)?;
-        let pool = Pool::new(threads(options.threads)?)?;
+        let without = options.without.map_or_else(Without::from_environment, Ok)?;
+        let hand = if without.leaves_out(Part::Counter) { Hand::Even } else { Hand::Shared };
+        let pool = Pool::handing_out(threads(options.threads)?, hand)?;
+        let walk =
+            Walk { several: !without.leaves_out(Part::Streams), ahead: !without.leaves_out(Part::Prefetch) };
         let gguf = Gguf::open(path)?;
-        let network = arch::load(&gguf, &Loader::new(&gguf, &pool, options.pages, progress))?;
+        let network = arch::load(&gguf, &Loader::new(&gguf, &pool, (options.pages, walk), progress))?;
         tracing::debug!(threads = pool.threads(), level = level.name(), bytes = network.weight_bytes());
-        Ok(Self(Arc::new(Inner { gguf, network, pool, level })))
+        Ok(Self(Arc::new(Inner { gguf, network, pool, level, without })))
     }
 
     /// A session: a KV cache and a position of its own.
@@ -108,6 +117,11 @@ impl Model {
     /// Instructions in use.
     pub fn level(&self) -> Level {
         self.0.level
+    }
+
+    /// Parts that are left out.
+    pub fn without(&self) -> Without {
+        self.0.without
     }
 
     /// Bytes of weights in memory.

@@ -1,8 +1,9 @@
 //! A session: tokens in, logits out, with a KV cache of its own.
 
+use crate::ablation::Part;
 use crate::arch::{Logits, Pass, Scratch};
 use crate::error::{Error, ErrorKind, Result};
-use crate::kv::KvCache;
+use crate::kv::{KvCache, KvType, Shape};
 use crate::model::Inner;
 use crate::quant::pack::PANEL_ROWS;
 use std::sync::Arc;
@@ -21,6 +22,8 @@ pub struct SessionOptions {
     pub threads: Option<usize>,
     /// Prompt tokens passed at once; [`DEFAULT_BATCH`] where not given.
     pub batch: Option<usize>,
+    /// Element type of the KV cache.
+    pub kv_type: KvType,
 }
 
 /// Tokens in, logits out. Independent of other sessions on the same model, which it may outlive.
@@ -30,6 +33,7 @@ pub struct Session {
     scratch: Scratch,
     threads: usize,
     batch: usize,
+    context: usize,
     /// Tokens in the cache.
     len: usize,
 }
@@ -39,7 +43,14 @@ impl Session {
         let config = model.network.config();
         let context = options.context.unwrap_or_else(|| config.n_context.min(4096));
         let threads = options.threads.unwrap_or_else(|| model.pool.threads());
-        let batch = options.batch.unwrap_or(DEFAULT_BATCH).min(context);
+        let batch = match model.without.leaves_out(Part::Tiles) {
+            true => 1,
+            false => options.batch.unwrap_or(DEFAULT_BATCH).min(context),
+        };
+        let kv_type = match model.without.leaves_out(Part::HalfCache) {
+            true => KvType::F32,
+            false => options.kv_type,
+        };
         let refuse = |message: String| Err(Error::new(ErrorKind::Request, message));
         if context == 0 || context > config.n_context {
             let trained = config.n_context;
@@ -54,9 +65,10 @@ impl Session {
         if batch == 0 || batch > MAX_BATCH {
             return refuse(format!("batch must be between 1 and {MAX_BATCH} (asked for {batch})"));
         }
-        let kv = KvCache::new(config.n_layers, config.n_kv_heads, model.network.kv_width(), context)?;
+        let (n_layers, n_kv_heads, width) = (config.n_layers, config.n_kv_heads, model.network.kv_width());
+        let kv = KvCache::new(kv_type, Shape { n_layers, n_kv_heads, width, context })?;
         let scratch = model.network.scratch(batch, threads);
-        Ok(Self { model, kv, scratch, threads, batch, len: 0 })
+        Ok(Self { model, kv, scratch, threads, batch, context, len: 0 })
     }
 
     /// Processes `ids` after what is already there; returns the logits of the last, \[n_vocab\].
@@ -121,7 +133,17 @@ impl Session {
 
     /// Positions allocated.
     pub fn context(&self) -> usize {
-        self.kv.context()
+        self.context
+    }
+
+    /// Prompt tokens passed at once.
+    pub fn batch(&self) -> usize {
+        self.batch
+    }
+
+    /// Element type of the KV cache.
+    pub fn kv_type(&self) -> KvType {
+        self.kv.kind()
     }
 
     /// Bytes of the KV cache.
@@ -165,10 +187,10 @@ impl Session {
             ids,
             position: self.len,
             logits,
-            kv: &mut self.kv,
+            without: model.without,
             scratch: &mut self.scratch,
         };
-        model.network.forward(&mut pass)?;
+        model.network.forward(&mut pass, &mut self.kv)?;
         self.len += ids.len();
         Ok(())
     }

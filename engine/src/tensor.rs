@@ -2,7 +2,7 @@
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::gguf::{Gguf, Tensor};
-use crate::kernels::matmul::Input;
+use crate::kernels::matmul::{Input, Panels, Walk};
 use crate::memory::{Buffer, Pages};
 use crate::pool::Pool;
 use crate::quant::Format;
@@ -20,11 +20,12 @@ pub(crate) struct Matrix {
     rows: usize,
     cols: usize,
     data: Buffer,
+    walk: Walk,
 }
 
 impl Matrix {
     /// Reads and packs a tensor, in parallel, into one copy.
-    pub(crate) fn load(gguf: &Gguf, tensor: &Tensor, pool: &Pool, pages: Pages) -> Result<Self> {
+    pub(crate) fn load(gguf: &Gguf, tensor: &Tensor, pool: &Pool, pages: Pages, walk: Walk) -> Result<Self> {
         let (rows, cols) = (tensor.rows() as usize, tensor.cols() as usize);
         let format = tensor.format;
         let panel_bytes = format.packing.panel_bytes(cols);
@@ -50,7 +51,7 @@ impl Matrix {
             Ok(())
         })?;
         drop(parts);
-        Ok(Self { format, rows, cols, data })
+        Ok(Self { format, rows, cols, data, walk })
     }
 
     pub(crate) fn cols(&self) -> usize {
@@ -74,7 +75,8 @@ impl Matrix {
     pub(crate) fn matmul(&self, level: Level, range: Range<usize>, input: Input<'_>, out: &mut [f32]) {
         debug_assert_eq!(input.cols, self.cols);
         let panel_bytes = self.format.packing.panel_bytes(self.cols);
-        let panels = &self.data[range.start * panel_bytes..range.end * panel_bytes];
+        let data = &self.data[range.start * panel_bytes..range.end * panel_bytes];
+        let panels = Panels { data, walk: self.walk };
         self.format.packing.matmul(level, panels, input, out);
     }
 }

@@ -118,6 +118,29 @@ pub struct FrameworkRecord {
     /// What it made of the model file before anything was measured, if it has to.
     #[serde(default)]
     pub prepared: Option<crate::setup::Prepared>,
+    /// What its installation consists of; `None` where there is none here, and in bundles of older versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub installation: Option<crate::setup::Installation>,
+    /// What it does when the model file is missing; `None` where it is not given a file, and in bundles of older versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub missing_model: Option<MissingModel>,
+}
+
+/// How a program took it that its model file is not there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MissingModel {
+    /// Its exit code; `None` where it did not end by itself within the time that it was given, or by a signal.
+    pub exit_code: Option<i32>,
+    /// The error that it told, or the last line of its stderr.
+    #[serde(default)]
+    pub said: String,
+}
+
+impl MissingModel {
+    /// Whether it ended by itself, told so by its exit code, and said a word about it.
+    pub fn is_refused(&self) -> bool {
+        self.exit_code.is_some_and(|code| code != 0) && !self.said.is_empty()
+    }
 }
 
 /// A program file.

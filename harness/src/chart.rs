@@ -9,7 +9,10 @@ mod forest;
 mod memory;
 mod scaling;
 mod throughput;
+mod trend;
 mod ttft;
+
+pub use trend::trend;
 
 use crate::summary::{Summary, WorkloadSummary};
 

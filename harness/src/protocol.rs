@@ -6,6 +6,7 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// The protocol version that this harness speaks.
 pub const PROTOCOL_VERSION: u32 = 1;
@@ -149,6 +150,9 @@ pub struct Settings {
     pub model_bytes: Option<u64>,
     /// That file's sha256, if it computed it; never copied from the job.
     pub model_sha256: Option<String>,
+    /// What else it is set to, as it understood it: the options of its row, by their names in its entry.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub options: BTreeMap<String, String>,
 }
 
 /// One request as the runner timed it.

@@ -13,7 +13,7 @@ mod view;
 
 use crate::bundle::Manifest;
 use crate::chart::{Chart, charts};
-pub use document::{Source, render_document};
+pub use document::{Document, Nightly, Source, render_document, render_document_with};
 pub use published::render_published;
 
 use crate::sample::LaunchRecord;
@@ -32,10 +32,17 @@ pub struct Rendered {
     pub summary_csv: String,
 }
 
-const TEMPLATES: [(&str, &str); 12] = [
+const TEMPLATES: [(&str, &str); 19] = [
     ("published.md.tera", include_str!("../templates/published.md.tera")),
     ("table.md.tera", include_str!("../templates/table.md.tera")),
+    ("features.md.tera", include_str!("../templates/features.md.tera")),
+    ("recommend.md.tera", include_str!("../templates/recommend.md.tera")),
+    ("tally.md.tera", include_str!("../templates/tally.md.tera")),
+    ("conclusion.md.tera", include_str!("../templates/conclusion.md.tera")),
     ("document.md.tera", include_str!("../templates/document.md.tera")),
+    ("evolution.md.tera", include_str!("../templates/evolution.md.tera")),
+    ("gaps.md.tera", include_str!("../templates/gaps.md.tera")),
+    ("gap_words.md.tera", include_str!("../templates/gap_words.md.tera")),
     ("report.md.tera", include_str!("../templates/report.md.tera")),
     ("facts.md.tera", include_str!("../templates/facts.md.tera")),
     ("summary.md.tera", include_str!("../templates/summary.md.tera")),

@@ -13,6 +13,7 @@ pub(crate) use explain::did_you_mean;
 pub use parse::{MAX_SCENARIO_BYTES, Problem, ScenarioError};
 
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::path::Path;
 
 /// Id under which the scripted framework stands in frameworks.yaml.
@@ -215,6 +216,27 @@ pub struct PlatformSpec {
     pub name: String,
     /// Used for tok/s per GHz·core where the clock cannot be measured.
     pub nominal_ghz: Option<f64>,
+    /// What else its processor is called by systems: `Neoverse-V1`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub processors: Vec<String>,
+}
+
+impl PlatformSpec {
+    /// Whether `cpu`, as the system names it, is this platform's processor: every word of the platform's name, or of another
+    /// name of its processor, is in it, and none that names a larger model.
+    pub fn is_machine(&self, cpu: &str) -> bool {
+        let words = |text: &str| -> BTreeSet<String> {
+            let lower = text.to_lowercase().replace("(r)", " ").replace("(tm)", " ");
+            let is_apart = |c: char| !(c.is_alphanumeric() || c == '-');
+            lower.split(is_apart).filter(|word| !word.is_empty()).map(str::to_owned).collect()
+        };
+        let machine = words(cpu);
+        let is_other = |named: &BTreeSet<String>| {
+            ["pro", "max", "ultra"].iter().any(|word| machine.contains(*word) && !named.contains(*word))
+        };
+        let names = std::iter::once(&self.name).chain(&self.processors).map(|name| words(name));
+        names.into_iter().any(|named| named.is_subset(&machine) && !is_other(&named))
+    }
 }
 
 /// The model file and where it can be had.

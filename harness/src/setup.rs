@@ -5,6 +5,7 @@
 //! only once it is whole: a marker is written last, so that an interrupted setup is started anew.
 
 mod candle;
+mod installation;
 mod libraries;
 mod llama_cpp;
 mod marker;
@@ -24,6 +25,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use step::Steps;
 
+pub use installation::Installation;
 pub use libraries::libraries_of;
 pub use prepare::{Preparation, Prepared, prepare};
 pub use remove::{Piece, pieces, remove, removed_by_hand};

@@ -3,6 +3,7 @@
 
 mod adaptive;
 mod bootstrap;
+mod divisive;
 #[cfg(test)]
 mod golden;
 mod normal;
@@ -14,9 +15,10 @@ mod two_sample;
 
 pub use adaptive::{LOOKS, Schedule, blocks_wanted, relative_width};
 pub use bootstrap::{CONFIDENCE, RESAMPLES, bca_mean, percentile_median};
+pub use divisive::{ChangePoint, ChangeRule, change_points};
 pub use outlier::{Fences, Outlier, TukeyClass, tukey_outliers};
 pub use paired::{EXACT_FLIPS_MAX, Ratio, SIGNIFICANCE, holm, log_ratio_interval, paired_ratio, sign_flip_p};
-pub use student::student_mean;
+pub use student::{student_mean, student_p, student_quantile};
 pub use trend::{EXACT_TREND_MAX, Trend, trend};
 pub use two_sample::{IndependentRatio, independent_ratio};
 

@@ -15,6 +15,7 @@ mod variants;
 mod verification;
 
 pub use adaptive::blocks_due;
+pub(crate) use compare::ratio as paired;
 pub use control::ControlCheck;
 pub use cross::CrossCheck;
 pub(crate) use failures::kind_words;
@@ -257,6 +258,8 @@ pub struct MemorySummary {
     pub file_bytes: Option<f64>,
     /// Proportional set size.
     pub pss_bytes: Option<f64>,
+    /// Peak of the physical footprint, which macOS alone has.
+    pub footprint_bytes: Option<f64>,
     /// Peak less the size of the model file.
     pub overhead_bytes: Option<f64>,
 }

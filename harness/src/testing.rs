@@ -1,5 +1,9 @@
 //! Synthetic runs for tests: known figures through the whole of summary, chart and report.
 
+mod nights;
+
+pub(crate) use nights::{night, nights, steady};
+
 use crate::agreement::add_distribution_gates;
 use crate::bundle::{
     BUNDLE_SCHEMA, FrameworkRecord, Manifest, ModelRecord, ProgramRecord, Unavailable, Writer,
@@ -98,6 +102,37 @@ pub(crate) fn with_variants() -> (Manifest, Vec<LaunchRecord>) {
         manifest.scenario.frameworks[row].variant = Some(Variant { of: "multi".to_owned(), settings });
         manifest.frameworks[row].display_name = "Multi".to_owned();
     }
+    (manifest, records)
+}
+
+/// The engine beside itself with one option changed in each row; without `prefetch` it decodes at `slow` times the speed.
+pub(crate) fn ablation(blocks: u32, slow: f64) -> (Manifest, Vec<LaunchRecord>) {
+    let rows =
+        [("engine", ""), ("no-prefetch", "prefetch"), ("no-entry", "entry"), ("none", "prefetch+entry")];
+    let labels = rows.map(|(label, _)| label);
+    let mut manifest = manifest(&labels, blocks);
+    for ((_, parts), spec) in rows.iter().zip(&mut manifest.scenario.frameworks) {
+        spec.id = "engine".to_owned();
+        if !parts.is_empty() {
+            spec.options.insert("without".to_owned(), (*parts).to_owned());
+        }
+    }
+    for record in &mut manifest.frameworks {
+        (record.id, record.display_name) = ("engine".to_owned(), "engine".to_owned());
+    }
+    manifest.scenario.subject = "engine".to_owned();
+    manifest.id = "2026-01-02-test-box-ablation".to_owned();
+    let speed = |label: &str| match label {
+        "no-prefetch" => slow,
+        "none" => slow * 0.5,
+        _ => 1.0,
+    };
+    let record = |planned: &PlannedLaunch| {
+        let decode_tok_s = 100.0 * speed(&planned.cell.framework);
+        let speed = Speed { decode_tok_s, parallel_share: 0.9, anon_mb: 30 };
+        measured(planned, speed, &manifest.scenario.workloads[0])
+    };
+    let records = manifest.plan.launches.iter().map(record).collect();
     (manifest, records)
 }
 
@@ -275,7 +310,11 @@ fn scenario(labels: &[&str], blocks: u32) -> Scenario {
             bytes: None,
             stand_in: None,
         },
-        platform: Some(PlatformSpec { name: "Test box".to_owned(), nominal_ghz: Some(2.5) }),
+        platform: Some(PlatformSpec {
+            name: "Test box".to_owned(),
+            nominal_ghz: Some(2.5),
+            processors: Vec::new(),
+        }),
         frameworks: labels
             .iter()
             .map(|l| FrameworkSpec {
@@ -388,5 +427,7 @@ fn framework(label: &str) -> FrameworkRecord {
             reason: "`ollama` is not on the PATH; install it from its home page".to_owned(),
         }),
         prepared: None,
+        installation: None,
+        missing_model: None,
     }
 }

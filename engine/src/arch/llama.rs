@@ -1,29 +1,25 @@
 //! Llama (Touvron et al. 2023): RMSNorm, rotary positions, grouped-query attention, SwiGLU. Also Llama 2 and 3, TinyLlama,
 //! SmolLM2 and Mistral, whose files name this architecture.
 
+mod hyperparameters;
+
 use super::pass::{self, Norm, Own, Prepared, Readers, Rows};
-use super::{Architecture, Config, Loader, Logits, Network, Pass, Scratch, refuse};
-use crate::error::{ErrorKind, Result};
-use crate::kernels::attention::{self, Cache, Queries};
-use crate::kernels::rope::{Pairs, Rope, Scaling};
+use super::{Architecture, Config, Loader, Logits, Network, Pass, Scratch};
+use crate::ablation::{Part, Without};
+use crate::error::Result;
+use crate::kernels::attention::{self, Cache, Element, Queries};
+use crate::kernels::rope::Rope;
 use crate::kernels::swiglu::swiglu;
-use crate::kv::KvCache;
+use crate::kv::{Cells, KvCache};
 use crate::pool::{Shared, Sizes, Worker};
 use crate::quant::pack::{GROUP, PANEL_ROWS};
 use crate::simd::{Group, Level, MAX_LANES};
 use crate::tensor::{Embedding, Matrix, Stack};
+use hyperparameters::{MAX_HEAD_DIM, config, rope};
 use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
 pub(super) static ARCHITECTURE: Architecture = Architecture { name: "llama", load };
-
-/// Bounds that no model of this architecture comes near.
-const MAX_LAYERS: u64 = 1024;
-const MAX_WIDTH: u64 = 1 << 17;
-const MAX_HEADS: u64 = 1024;
-const MAX_HEAD_DIM: u64 = 1024;
-const MAX_CONTEXT: u64 = 1 << 24;
-const MAX_VOCAB: u64 = 1 << 22;
 
 /// Tokens of a prefill that share a task of attention.
 const ATTENTION_TOKENS: usize = 16;
@@ -84,87 +80,6 @@ fn load(loader: &Loader<'_>) -> Result<Box<dyn Network>> {
     }))
 }
 
-fn config(loader: &Loader<'_>) -> Result<Config> {
-    let gguf = loader.gguf;
-    if gguf.u64("llama.expert_count")?.unwrap_or(0) > 0 {
-        let message = "mixtures of experts are not supported";
-        return Err(refuse(gguf, "llama.expert_count", ErrorKind::Unsupported, message));
-    }
-    let width = loader.count("llama.embedding_length", MAX_WIDTH, None)?;
-    let n_heads = loader.count("llama.attention.head_count", MAX_HEADS, None)?;
-    let kv_key = "llama.attention.head_count_kv";
-    let n_kv_heads = loader.count(kv_key, MAX_HEADS, Some(n_heads))?;
-    if !n_heads.is_multiple_of(n_kv_heads) {
-        let message = format!("{n_heads} heads cannot share {n_kv_heads} evenly");
-        return Err(refuse(gguf, kv_key, ErrorKind::Value, message));
-    }
-    let key_length = "llama.attention.key_length";
-    if gguf.u64(key_length)?.is_none() && !width.is_multiple_of(n_heads) {
-        let message = format!("missing, and the width {width} is not a multiple of {n_heads} heads");
-        return Err(refuse(gguf, key_length, ErrorKind::Missing, message));
-    }
-    let head_dim = loader.count(key_length, MAX_HEAD_DIM, Some(width / n_heads))?;
-    let value_length = loader.count("llama.attention.value_length", MAX_HEAD_DIM, Some(head_dim))?;
-    if value_length != head_dim || head_dim > MAX_HEAD_DIM as usize {
-        let message = format!("values of {value_length} beside keys of {head_dim} are not supported");
-        return Err(refuse(gguf, "llama.attention.value_length", ErrorKind::Unsupported, message));
-    }
-    let embedding = gguf.require_tensor("token_embd.weight")?;
-    let n_vocab = embedding.rows();
-    if n_vocab > MAX_VOCAB {
-        let message = format!("{n_vocab} rows; at most {MAX_VOCAB} are supported");
-        return Err(refuse(gguf, "token_embd.weight", ErrorKind::Bounds, message));
-    }
-    Ok(Config {
-        architecture: "llama".into(),
-        n_layers: loader.count("llama.block_count", MAX_LAYERS, None)?,
-        width,
-        n_heads,
-        n_kv_heads,
-        head_dim,
-        ffn_width: loader.count("llama.feed_forward_length", MAX_WIDTH * 4, None)?,
-        n_vocab: n_vocab as usize,
-        n_context: loader.count("llama.context_length", MAX_CONTEXT, None)?,
-    })
-}
-
-fn rope(loader: &Loader<'_>, config: &Config) -> Result<Rope> {
-    let gguf = loader.gguf;
-    let key = "llama.rope.dimension_count";
-    let n_rot = loader.count(key, config.head_dim as u64, Some(config.head_dim))?;
-    if n_rot % 2 == 1 {
-        return Err(refuse(gguf, key, ErrorKind::Value, format!("must be even (is {n_rot})")));
-    }
-    let base = f64::from(loader.positive("llama.rope.freq_base", Some(10_000.0))?);
-    let original =
-        loader.count("llama.rope.scaling.original_context_length", MAX_CONTEXT, Some(config.n_context))?;
-    let attention_factor = f64::from(loader.positive("llama.rope.scaling.attn_factor", Some(1.0))?);
-    let legacy = loader.positive("llama.rope.scale_linear", Some(1.0))?;
-    let factor = f64::from(loader.positive("llama.rope.scaling.factor", Some(legacy))?);
-    let kind_key = "llama.rope.scaling.type";
-    let factors = |name| Ok(Scaling::Factors { factors: loader.vector(name, n_rot / 2)?, attention_factor });
-    let scaling = match gguf.str(kind_key)?.unwrap_or("linear") {
-        _ if loader.has("rope_freqs.weight") => factors("rope_freqs.weight")?,
-        "none" => Scaling::None,
-        "linear" if factor == 1.0 => Scaling::None,
-        "linear" => Scaling::Linear { factor },
-        "yarn" => Scaling::Yarn {
-            factor,
-            original_context: original as f64,
-            beta_fast: f64::from(loader.positive("llama.rope.scaling.yarn_beta_fast", Some(32.0))?),
-            beta_slow: f64::from(loader.positive("llama.rope.scaling.yarn_beta_slow", Some(1.0))?),
-            attention_factor,
-        },
-        "longrope" if config.n_context > original => factors("rope_factors_long.weight")?,
-        "longrope" => factors("rope_factors_short.weight")?,
-        other => {
-            let message = format!("`{other}` is not supported; none, linear, yarn and longrope are");
-            return Err(refuse(gguf, kind_key, ErrorKind::Unsupported, message));
-        }
-    };
-    Ok(Rope::new(Pairs::Adjacent, n_rot, base, &scaling))
-}
-
 /// The biases of q, k and v side by side as their panels lie; most files have none.
 fn qkv_bias(loader: &Loader<'_>, layer: usize, q_rows: usize, kv_rows: usize) -> Result<Option<Vec<f32>>> {
     let mut all = Vec::new();
@@ -196,7 +111,8 @@ impl Network for Llama {
     }
 
     fn scratch(&self, batch: usize, threads: usize) -> Scratch {
-        let Config { width, n_heads, head_dim, ffn_width, .. } = self.config;
+        let Config { width, n_heads, n_kv_heads, head_dim, ffn_width, .. } = self.config;
+        let queries = (n_heads / n_kv_heads * batch.min(ATTENTION_TOKENS), self.kv_width());
         let cols = width.max(n_heads * head_dim).max(ffn_width);
         let qkv = self.layers.first().map_or(0, |l| l.qkv.n_panels()) * PANEL_ROWS;
         Scratch {
@@ -209,11 +125,20 @@ impl Network for Llama {
             hidden: vec![0.0; batch * ffn_width.next_multiple_of(PANEL_ROWS)],
             logits: vec![0.0; self.output.n_panels() * PANEL_ROWS],
             angles: Vec::with_capacity(batch * self.rope.n_rot / 2),
-            own: (0..threads).map(|_| Mutex::new(Own::new(cols, batch))).collect(),
+            own: (0..threads).map(|_| Mutex::new(Own::new(cols, batch, queries))).collect(),
         }
     }
 
-    fn forward(&self, pass: &mut Pass<'_>) -> Result<()> {
+    fn forward(&self, pass: &mut Pass<'_>, kv: &mut KvCache) -> Result<()> {
+        match kv {
+            KvCache::F16(cells) => self.run(pass, cells),
+            KvCache::F32(cells) => self.run(pass, cells),
+        }
+    }
+}
+
+impl Llama {
+    fn run<E: Element>(&self, pass: &mut Pass<'_>, kv: &mut Cells<E>) -> Result<()> {
         let (tokens, width) = (pass.ids.len(), self.config.width);
         let stride = width.next_multiple_of(PANEL_ROWS);
         let Scratch { row: file_row, x, floats, groups, qkv, attention, hidden, logits, angles, own } =
@@ -229,16 +154,15 @@ impl Network for Llama {
             Logits::All => tokens,
         };
         logits.resize(n_logits.max(1) * self.output.n_panels() * PANEL_ROWS, 0.0);
-        let (head_len, layer_len) = (pass.kv.head_len(), pass.kv.layer_len());
-        let KvCache { keys, values, .. } = pass.kv;
         let run = Run {
             model: self,
             level: pass.level,
+            without: pass.without,
             tokens,
             position: pass.position,
             n_logits,
-            head_len,
-            layer_len,
+            head_len: kv.head_len,
+            layer_len: kv.layer_len,
             angles,
             x: Shared::new(x),
             prepared: Prepared { floats: Shared::new(floats), groups: Shared::new(groups) },
@@ -246,20 +170,44 @@ impl Network for Llama {
             attention: Shared::new(attention),
             hidden: Shared::new(hidden),
             logits: Shared::new(logits),
-            keys: Shared::new(keys),
-            values: Shared::new(values),
+            keys: Shared::new(&mut kv.keys),
+            values: Shared::new(&mut kv.values),
         };
-        pass.pool.run(pass.threads, |worker| {
-            let mut own = own[worker.idx()].lock().unwrap_or_else(PoisonError::into_inner);
-            run.all(worker, &mut own);
+        let enter = |work: &(dyn Fn(&Worker<'_>, &mut Own) + Sync)| {
+            pass.pool.run(pass.threads, |worker| {
+                let mut own = own[worker.idx()].lock().unwrap_or_else(PoisonError::into_inner);
+                work(worker, &mut own);
+            })
+        };
+        if pass.without.leaves_out(Part::Entry) {
+            return run.steps().try_for_each(|step| enter(&|worker, own| run.step(worker, own, step)));
+        }
+        enter(&|worker, own| {
+            for step in run.steps() {
+                run.step(worker, own, step);
+                worker.barrier();
+            }
         })
     }
 }
 
+/// What all workers do together before any of them goes on.
+#[derive(Clone, Copy)]
+enum Step {
+    /// Of this layer.
+    Qkv(usize),
+    Attention(usize),
+    AttentionOut(usize),
+    GateAndUp(usize),
+    Down(usize),
+    Output,
+}
+
 /// A pass under way, as all workers see it.
-struct Run<'a> {
+struct Run<'a, E> {
     model: &'a Llama,
     level: Level,
+    without: Without,
     tokens: usize,
     position: usize,
     n_logits: usize,
@@ -272,26 +220,28 @@ struct Run<'a> {
     attention: Shared<'a, f32>, // [tokens, n_heads · head_dim]
     hidden: Shared<'a, f32>,    // [tokens, ffn_width]
     logits: Shared<'a, f32>,    // [n_logits, n_vocab]
-    keys: Shared<'a, u16>,      // [layers, kv_heads, head_len]
-    values: Shared<'a, u16>,    // [layers, kv_heads, head_len]
+    keys: Shared<'a, E>,        // [layers, kv_heads, head_len]
+    values: Shared<'a, E>,      // [layers, kv_heads, head_len]
 }
 
-impl Run<'_> {
-    fn all(&self, worker: &Worker<'_>, own: &mut Own) {
-        for (i, layer) in self.model.layers.iter().enumerate() {
-            self.qkv(worker, own, layer);
-            worker.barrier();
-            self.attention(worker, own, i);
-            worker.barrier();
-            self.residual(worker, own, &layer.attention_out, &self.attention);
-            worker.barrier();
-            self.gate_and_up(worker, own, layer);
-            worker.barrier();
-            self.residual(worker, own, &layer.down, &self.hidden);
-            worker.barrier();
-        }
-        if self.n_logits > 0 {
-            self.output(worker, own);
+impl<E: Element> Run<'_, E> {
+    /// The steps of a pass, in order.
+    fn steps(&self) -> impl Iterator<Item = Step> {
+        use Step::{Attention, AttentionOut, Down, GateAndUp, Output, Qkv};
+        let layers = 0..self.model.layers.len();
+        let layers = layers.flat_map(|i| [Qkv(i), Attention(i), AttentionOut(i), GateAndUp(i), Down(i)]);
+        layers.chain((self.n_logits > 0).then_some(Output))
+    }
+
+    fn step(&self, worker: &Worker<'_>, own: &mut Own, step: Step) {
+        let layer = |i: usize| &self.model.layers[i];
+        match step {
+            Step::Qkv(i) => self.qkv(worker, own, layer(i)),
+            Step::Attention(i) => self.attention(worker, own, i),
+            Step::AttentionOut(i) => self.residual(worker, own, &layer(i).attention_out, &self.attention),
+            Step::GateAndUp(i) => self.gate_and_up(worker, own, layer(i)),
+            Step::Down(i) => self.residual(worker, own, &layer(i).down, &self.hidden),
+            Step::Output => self.output(worker, own),
         }
     }
 
@@ -369,7 +319,7 @@ impl Run<'_> {
         &self.angles[t * n..(t + 1) * n]
     }
 
-    fn write_head(&self, head: usize, keys: &mut [u16], values: &mut [u16]) {
+    fn write_head(&self, head: usize, keys: &mut [E], values: &mut [E]) {
         let head_dim = self.model.config.head_dim;
         let [_, k_at, v_at] = self.head_offsets(head);
         let mut k = [0.0; MAX_HEAD_DIM as usize];
@@ -383,18 +333,35 @@ impl Run<'_> {
         }
     }
 
+    /// The query heads of KV head `head`: those of a group share what is widened.
     fn attend<'o>(
         &self,
         own: &mut Own,
         head: usize,
         tokens: Range<usize>,
-        cache: Cache<'_>,
+        cache: Cache<'_, E>,
         out: impl Fn(Range<usize>) -> &'o mut [f32],
     ) {
         let Config { n_heads, n_kv_heads, head_dim, .. } = self.model.config;
-        let (group, width) = (n_heads / n_kv_heads, self.model.kv_width());
+        let (all, [q_at, ..]) = (n_heads / n_kv_heads, self.head_offsets(head));
+        let group = if self.without.leaves_out(Part::Group) { 1 } else { all };
+        for first in (0..all).step_by(group) {
+            self.attend_to(own, (q_at + first * head_dim, group), tokens.clone(), cache, &out);
+        }
+    }
+
+    /// `group` query heads from column `q_at` of qkv on.
+    fn attend_to<'o>(
+        &self,
+        own: &mut Own,
+        (q_at, group): (usize, usize),
+        tokens: Range<usize>,
+        cache: Cache<'_, E>,
+        out: impl Fn(Range<usize>) -> &'o mut [f32],
+    ) {
+        let Config { n_heads, head_dim, .. } = self.model.config;
+        let width = self.model.kv_width();
         let scale = 1.0 / (head_dim as f32).sqrt();
-        let [q_at, ..] = self.head_offsets(head);
         own.rows.clear();
         for t in tokens.clone() {
             for q in self.qkv_row(t)[q_at..].chunks_exact(head_dim).take(group) {

@@ -9,6 +9,7 @@ pub(crate) use pass::{Logits, Pass, Scratch};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::gguf::Gguf;
+use crate::kv::KvCache;
 
 /// An architecture, by the name in `general.architecture`.
 struct Architecture {
@@ -52,7 +53,7 @@ pub(crate) trait Network: Send + Sync {
     /// Space for a session that passes at most `batch` tokens at once.
     fn scratch(&self, batch: usize, threads: usize) -> Scratch;
     /// Runs the pass's tokens through the network: the KV cache grows by them, and the logits asked for are in the scratch.
-    fn forward(&self, pass: &mut Pass<'_>) -> Result<()>;
+    fn forward(&self, pass: &mut Pass<'_>, kv: &mut KvCache) -> Result<()>;
 }
 
 /// Loads the model of `gguf` with the architecture that it names.

@@ -1,10 +1,10 @@
 //! What a forward pass works on, and the steps that architectures share.
 
+use crate::ablation::Without;
 use crate::gguf::Gguf;
 use crate::kernels::act::{self, Place};
 use crate::kernels::matmul::{Input, tile_tokens};
 use crate::kernels::{attention, norm};
-use crate::kv::KvCache;
 use crate::pool::{Pool, Shared, Sizes, Worker};
 use crate::quant::pack::{GROUP, PANEL_ROWS};
 use crate::simd::{Group, Level};
@@ -38,7 +38,7 @@ pub(crate) struct Pass<'a> {
     /// Position of the first.
     pub position: usize,
     pub logits: Logits,
-    pub kv: &'a mut KvCache,
+    pub without: Without,
     pub scratch: &'a mut Scratch,
 }
 
@@ -74,16 +74,16 @@ pub(crate) struct Own {
 }
 
 impl Own {
-    /// `cols`: the widest input.
-    pub(crate) fn new(cols: usize, batch: usize) -> Self {
+    /// `cols`: the widest input. Queries of a task of attention: at most `n_rows` of `width`.
+    pub(crate) fn new(cols: usize, batch: usize, (n_rows, width): (usize, usize)) -> Self {
         let tile = vec![0.0; PANEL_ROWS * CHUNK.max(CHUNK_TOKENS).max(CHUNK_MANY * batch)];
         Self {
             floats: vec![0.0; cols],
             groups: vec![Group::ZERO; cols / GROUP],
             tile: tile.clone(),
             tile2: tile,
-            attention: attention::Scratch::default(),
-            rows: Vec::new(),
+            attention: attention::Scratch::with_room(n_rows, width),
+            rows: Vec::with_capacity(n_rows * width),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Grouped-query attention over a cache in f16, with online softmax (Milakov and Gimelshein 2018, Dao et al. 2022).
+//! Grouped-query attention over a cache in f16 or f32, with online softmax (Milakov and Gimelshein 2018, Dao et al. 2022).
 //!
 //! A block of 32 positions is widened to f32 once and used for every query head of the group and every token of the
 //! task. Blocks begin at multiples of 32, so that chunking and threads do not change the bits.
@@ -15,9 +15,38 @@ pub(crate) const BLOCK: usize = 32;
 /// Keys: blocks of \[width, 32 positions\]. Values: \[positions, width\]. Width is the head's, padded to
 /// a multiple of [`crate::simd::MAX_LANES`] with zeros.
 #[derive(Clone, Copy)]
-pub(crate) struct Cache<'a> {
-    pub keys: &'a [u16],
-    pub values: &'a [u16],
+pub(crate) struct Cache<'a, E> {
+    pub keys: &'a [E],
+    pub values: &'a [E],
+}
+
+/// An element of a cache.
+pub(crate) trait Element: Copy + Default + Send + Sync + 'static {
+    /// The nearest one.
+    fn nearest(value: f32) -> Self;
+    /// A vector of them as f32.
+    fn load<S: Simd>(s: S, from: &[Self]) -> S::F;
+}
+
+/// An f16 as its bits.
+impl Element for u16 {
+    fn nearest(value: f32) -> Self {
+        f16::from_f32(value).to_bits()
+    }
+    #[inline(always)]
+    fn load<S: Simd>(s: S, from: &[Self]) -> S::F {
+        s.load_half(from)
+    }
+}
+
+impl Element for f32 {
+    fn nearest(value: f32) -> Self {
+        value
+    }
+    #[inline(always)]
+    fn load<S: Simd>(s: S, from: &[Self]) -> S::F {
+        s.load(from)
+    }
 }
 
 /// Queries of one KV head's group, for consecutive tokens.
@@ -41,9 +70,9 @@ pub(crate) struct Scratch {
 }
 
 /// Writes a token's key and value to the cache of its head.
-pub(crate) fn write(
-    keys: &mut [u16],
-    values: &mut [u16],
+pub(crate) fn write<E: Element>(
+    keys: &mut [E],
+    values: &mut [E],
     width: usize,
     position: usize,
     k: &[f32],
@@ -51,25 +80,30 @@ pub(crate) fn write(
 ) {
     let block = &mut keys[position / BLOCK * BLOCK * width..][..BLOCK * width];
     for (i, &k) in k.iter().enumerate() {
-        block[i * BLOCK + position % BLOCK] = f16::from_f32(k).to_bits();
+        block[i * BLOCK + position % BLOCK] = E::nearest(k);
     }
     for (out, &v) in values[position * width..][..width].iter_mut().zip(v) {
-        *out = f16::from_f32(v).to_bits();
+        *out = E::nearest(v);
     }
 }
 
 /// Attends; the rows of `queries` become the weighted sums of the values.
-pub(crate) fn attend(level: Level, cache: Cache<'_>, queries: &mut Queries<'_>, scratch: &mut Scratch) {
+pub(crate) fn attend<E: Element>(
+    level: Level,
+    cache: Cache<'_, E>,
+    queries: &mut Queries<'_>,
+    scratch: &mut Scratch,
+) {
     level.dispatch(Attend { cache, queries, scratch });
 }
 
-struct Attend<'a, 'q> {
-    cache: Cache<'a>,
+struct Attend<'a, 'q, E> {
+    cache: Cache<'a, E>,
     queries: &'a mut Queries<'q>,
     scratch: &'a mut Scratch,
 }
 
-impl Op for Attend<'_, '_> {
+impl<E: Element> Op for Attend<'_, '_, E> {
     type Output = ();
     #[inline(always)]
     fn eval<S: Simd>(self, s: S) {
@@ -108,6 +142,13 @@ impl Op for Attend<'_, '_> {
 }
 
 impl Scratch {
+    /// Space for `n_rows` rows of `width`, so that no task of that size allocates.
+    pub(crate) fn with_room(n_rows: usize, width: usize) -> Self {
+        let mut scratch = Self::default();
+        scratch.clear(n_rows, width);
+        scratch
+    }
+
     /// For `n_rows` rows that have seen nothing yet.
     fn clear(&mut self, n_rows: usize, width: usize) {
         self.keys.resize(BLOCK * width, 0.0);
@@ -120,9 +161,9 @@ impl Scratch {
 }
 
 #[inline(always)]
-fn widen<S: Simd>(s: S, from: &[u16], to: &mut [f32]) {
+fn widen<S: Simd, E: Element>(s: S, from: &[E], to: &mut [f32]) {
     for (from, to) in from.chunks_exact(S::LANES).zip(to.chunks_exact_mut(S::LANES)) {
-        s.store(s.load_half(from), to);
+        s.store(E::load(s, from), to);
     }
 }
 

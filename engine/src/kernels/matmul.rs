@@ -12,6 +12,22 @@ const AHEAD: usize = 4096;
 /// Columns after which the next panel has its turn: a panel's and a few tokens' share of them fit the first cache.
 const COLUMNS_AT_ONCE: usize = 1024;
 
+/// How panels are read from memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Walk {
+    /// Decode walks several streams at once instead of one.
+    pub several: bool,
+    /// Lines are asked for ahead of their use.
+    pub ahead: bool,
+}
+
+/// Panels of a packed matrix, and how they are read.
+#[derive(Clone, Copy)]
+pub(crate) struct Panels<'a> {
+    pub data: &'a [u8],
+    pub walk: Walk,
+}
+
 /// The activations of `tokens` tokens, in tiles of [`tile_tokens`]: of a tile of n, element i of token t is at n i + t, so that a
 /// product of panels and a tile reads both from one end to the other.
 #[derive(Clone, Copy)]
@@ -56,7 +72,7 @@ pub(crate) trait Kernel {
 
 /// Panels times activations.
 pub(crate) struct Matmul<'a, K> {
-    pub panels: &'a [u8],
+    pub panels: Panels<'a>,
     pub panel_bytes: usize,
     pub input: Input<'a>,
     /// \[panels, tokens, rows\]
@@ -69,30 +85,17 @@ impl<K: Kernel> Op for Matmul<'_, K> {
     #[inline(always)]
     fn eval<S: Simd>(self, s: S) {
         let x = K::activations(&self.input);
-        if self.input.tokens == 1 {
-            // Each stream walks panels that lie one behind the other.
-            let panel = |p: usize| &self.panels[p * self.panel_bytes..][..self.panel_bytes];
-            let n_panels = self.panels.len() / self.panel_bytes;
-            let run = n_panels / STREAMS;
-            for i in 0..run {
-                let panels = std::array::from_fn(|stream| panel(stream * run + i));
-                for (stream, rows) in decode::<S, K, STREAMS>(s, panels, x).iter().enumerate() {
-                    self.out[(stream * run + i) * PANEL_ROWS..][..PANEL_ROWS].copy_from_slice(rows);
-                }
-            }
-            for p in STREAMS * run..n_panels {
-                let [rows] = decode::<S, K, 1>(s, [panel(p)], x);
-                self.out[p * PANEL_ROWS..][..PANEL_ROWS].copy_from_slice(&rows);
-            }
-        } else {
-            self.prefill(s, x);
+        match self.input.tokens {
+            1 if self.panels.walk.ahead => self.decode::<S, AHEAD>(s, x),
+            1 => self.decode::<S, 0>(s, x),
+            _ => self.prefill(s, x),
         }
     }
 }
 
-/// `P` panels times one token.
+/// `P` panels times one token; lines are asked for `A` bytes ahead.
 #[inline(always)]
-fn decode<S: Simd, K: Kernel, const P: usize>(
+fn decode<S: Simd, K: Kernel, const P: usize, const A: usize>(
     s: S,
     panels: [&[u8]; P],
     x: &[K::X],
@@ -103,7 +106,7 @@ fn decode<S: Simd, K: Kernel, const P: usize>(
         for p in 0..P {
             let block = &panels[p][bytes.clone()];
             for (half, acc) in acc[p].iter_mut().take(PANEL_ROWS / S::LANES).enumerate() {
-                K::block(s, block, half * S::LANES, x, if half == 0 { AHEAD } else { 0 }, acc);
+                K::block(s, block, half * S::LANES, x, if half == 0 { A } else { 0 }, acc);
             }
         }
     }
@@ -118,6 +121,24 @@ fn decode<S: Simd, K: Kernel, const P: usize>(
 
 impl<K: Kernel> Matmul<'_, K> {
     #[inline(always)]
+    fn decode<S: Simd, const A: usize>(self, s: S, x: &[K::X]) {
+        // Each stream walks panels that lie one behind the other.
+        let panel = |p: usize| &self.panels.data[p * self.panel_bytes..][..self.panel_bytes];
+        let n_panels = self.panels.data.len() / self.panel_bytes;
+        let run = if self.panels.walk.several { n_panels / STREAMS } else { 0 };
+        for i in 0..run {
+            let panels = std::array::from_fn(|stream| panel(stream * run + i));
+            for (stream, rows) in decode::<S, K, STREAMS, A>(s, panels, x).iter().enumerate() {
+                self.out[(stream * run + i) * PANEL_ROWS..][..PANEL_ROWS].copy_from_slice(rows);
+            }
+        }
+        for p in STREAMS * run..n_panels {
+            let [rows] = decode::<S, K, 1, A>(s, [panel(p)], x);
+            self.out[p * PANEL_ROWS..][..PANEL_ROWS].copy_from_slice(&rows);
+        }
+    }
+
+    #[inline(always)]
     fn prefill<S: Simd>(self, s: S, x: &[K::X]) {
         let Input { tokens, cols, .. } = self.input;
         let xs_of_row = x.len() / tokens;
@@ -126,7 +147,7 @@ impl<K: Kernel> Matmul<'_, K> {
             let first = columns == 0;
             let xs = part * blocks * K::XS..((part + 1) * blocks * K::XS).min(xs_of_row);
             let bytes = part * blocks * K::BYTES..((part + 1) * blocks * K::BYTES).min(self.panel_bytes);
-            let panels = self.panels.chunks_exact(self.panel_bytes);
+            let panels = self.panels.data.chunks_exact(self.panel_bytes);
             for (panel, out) in panels.zip(self.out.chunks_exact_mut(tokens * PANEL_ROWS)) {
                 let panel = &panel[bytes.clone()];
                 let mut t = 0;
@@ -135,7 +156,7 @@ impl<K: Kernel> Matmul<'_, K> {
                     let x = &x[t * xs_of_row + n * xs.start..t * xs_of_row + n * xs.end];
                     let out = &mut out[t * PANEL_ROWS..][..n * PANEL_ROWS];
                     // While the first tokens are at work the next panel comes.
-                    let ahead = if t == 0 { self.panel_bytes } else { 0 };
+                    let ahead = if t == 0 && self.panels.walk.ahead { self.panel_bytes } else { 0 };
                     match n {
                         1 => tile::<S, K, 1>(s, panel, x, out, first, ahead),
                         2 => tile::<S, K, 2>(s, panel, x, out, first, ahead),

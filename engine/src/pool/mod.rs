@@ -36,6 +36,11 @@ pub(crate) struct Pool {
 impl Pool {
     /// A pool of `threads` ≥ 1.
     pub(crate) fn new(threads: usize) -> Result<Self> {
+        Self::handing_out(threads, Hand::Shared)
+    }
+
+    /// A pool of `threads` ≥ 1 whose workers get chunks of work so.
+    pub(crate) fn handing_out(threads: usize, hand: Hand) -> Result<Self> {
         let build = || {
             rayon::ThreadPoolBuilder::new()
                 .num_threads(threads - 1)
@@ -46,7 +51,7 @@ impl Pool {
             Error::new(ErrorKind::Request, format!("cannot start {} worker threads: {e}", threads - 1))
         })?;
         let linger = if threads <= processors() { LINGER } else { Duration::ZERO };
-        let (desk, team) = (Arc::new(Desk::new(linger)), Arc::new(Team::new()));
+        let (desk, team) = (Arc::new(Desk::new(linger)), Arc::new(Team::new(hand)));
         if let Some(workers) = &workers {
             let (desk, team) = (Arc::clone(&desk), Arc::clone(&team));
             workers.spawn_broadcast(move |context| {
@@ -102,6 +107,15 @@ impl Drop for Pool {
     }
 }
 
+/// How [`Worker::chunks`] hands out work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Hand {
+    /// From one counter: a worker that is held up takes less.
+    Shared,
+    /// Each worker has its even part from the start.
+    Even,
+}
+
 fn processors() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
@@ -119,12 +133,13 @@ struct Team {
     next: Padded<AtomicUsize>,
     poisoned: AtomicBool,
     processors: usize,
+    hand: Hand,
 }
 
 struct Poisoned;
 
 impl Team {
-    fn new() -> Self {
+    fn new(hand: Hand) -> Self {
         Self {
             n: AtomicUsize::new(0),
             arrived: Padded(AtomicUsize::new(0)),
@@ -132,6 +147,7 @@ impl Team {
             next: Padded(AtomicUsize::new(0)),
             poisoned: AtomicBool::new(false),
             processors: processors(),
+            hand,
         }
     }
 
@@ -240,9 +256,15 @@ impl Worker<'_> {
             1 => most,
             n => (left / (parts * n)).next_multiple_of(least).clamp(least, most),
         };
+        let mut even = (self.team.hand == Hand::Even).then(|| self.split(total).range());
         std::iter::from_fn(move || {
             let next = &self.team.next.0;
             self.next.set(1);
+            if let Some(left) = &mut even {
+                let share = left.start..left.end.min(left.start + most);
+                left.start = share.end;
+                return (!share.is_empty()).then_some(Share(share));
+            }
             let advance = |start: usize| (start < total).then(|| total.min(start + size(total - start)));
             let start = next.fetch_update(Ordering::Relaxed, Ordering::Relaxed, advance).ok()?;
             Some(Share(start..advance(start)?))
@@ -263,23 +285,25 @@ mod tests {
     #[test]
     fn every_index_is_done_once_and_seen_after_the_barrier() {
         for threads in [1, 2, 3, 8] {
-            let pool = Pool::new(threads).unwrap();
-            let (mut once, mut sums) = (vec![0u32; 1000], vec![0u32; threads]);
-            let (once, sums) = (Shared::new(&mut once), Shared::new(&mut sums));
-            pool.run(threads, |w| {
-                for _ in 0..20 {
-                    for share in w.chunks(1000, Sizes { least: 3, most: 70, parts: 2 }) {
-                        once.claim(&share, share.range()).iter_mut().for_each(|x| *x += 1);
+            for hand in [Hand::Shared, Hand::Even] {
+                let pool = Pool::handing_out(threads, hand).unwrap();
+                let (mut once, mut sums) = (vec![0u32; 1000], vec![0u32; threads]);
+                let (once, sums) = (Shared::new(&mut once), Shared::new(&mut sums));
+                pool.run(threads, |w| {
+                    for _ in 0..20 {
+                        for share in w.chunks(1000, Sizes { least: 3, most: 70, parts: 2 }) {
+                            once.claim(&share, share.range()).iter_mut().for_each(|x| *x += 1);
+                        }
+                        w.barrier();
+                        let mine = w.split(w.count());
+                        sums.claim(&mine, mine.range())[0] += once.get(0..1000).iter().sum::<u32>();
+                        w.barrier();
                     }
-                    w.barrier();
-                    let mine = w.split(w.count());
-                    sums.claim(&mine, mine.range())[0] += once.get(0..1000).iter().sum::<u32>();
-                    w.barrier();
-                }
-            })
-            .unwrap();
-            assert!(once.get(0..1000).iter().all(|&x| x == 20));
-            assert!(sums.get(0..threads).iter().all(|&x| x == 1000 * 20 * 21 / 2));
+                })
+                .unwrap();
+                assert!(once.get(0..1000).iter().all(|&x| x == 20));
+                assert!(sums.get(0..threads).iter().all(|&x| x == 1000 * 20 * 21 / 2));
+            }
         }
     }
 

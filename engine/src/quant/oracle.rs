@@ -3,7 +3,7 @@
 use super::pack::{GROUP, PANEL_ROWS};
 use super::{FORMATS, Format};
 use crate::kernels::act::{Place, quantize};
-use crate::kernels::matmul::{Input, tile_tokens};
+use crate::kernels::matmul::{Input, Panels, Walk, tile_tokens};
 use crate::simd::{Group, Level};
 
 /// Blocks in the rows of the tests: one, odd and even numbers, and as many as in a real row.
@@ -79,12 +79,17 @@ impl Case {
     }
 
     fn run(&self, level: Level) -> Vec<f32> {
+        self.walked(level, Walk { several: true, ahead: true })
+    }
+
+    fn walked(&self, level: Level, walk: Walk) -> Vec<f32> {
         let n_panels = self.panels.len() / self.format.packing.panel_bytes(self.cols);
         let mut out = vec![f32::NAN; n_panels * self.tokens * PANEL_ROWS];
         let floats = in_tiles(level, self.tokens, &self.floats);
         let groups = in_tiles(level, self.tokens, &self.groups);
         let input = Input { floats: &floats, groups: &groups, cols: self.cols, tokens: self.tokens };
-        self.format.packing.matmul(level, &self.panels, input, &mut out);
+        let panels = Panels { data: &self.panels, walk };
+        self.format.packing.matmul(level, panels, input, &mut out);
         out
     }
 
@@ -116,6 +121,9 @@ impl Case {
         for level in Level::available() {
             let same = self.run(level).iter().zip(&scalar).all(|(a, b)| a.to_bits() == b.to_bits());
             assert!(same, "{name}: {} differs from scalar", level.name());
+            let walked = self.walked(level, Walk { several: false, ahead: false });
+            let same = walked.iter().zip(&scalar).all(|(a, b)| a.to_bits() == b.to_bits());
+            assert!(same, "{name}: {} differs where it is walked otherwise", level.name());
         }
     }
 }

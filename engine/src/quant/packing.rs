@@ -1,7 +1,7 @@
 //! The two kinds of packed format behind one object-safe interface, so that a matrix need not know its format's type.
 
 use super::pack::{PANEL_ROWS, Packed, PackedFloat};
-use crate::kernels::matmul::{Floats, Input, Integers, Matmul};
+use crate::kernels::matmul::{Floats, Input, Integers, Matmul, Panels};
 use crate::simd::Level;
 use std::marker::PhantomData;
 
@@ -14,7 +14,7 @@ pub(crate) trait Packing: Send + Sync {
     /// Interleaves whole rows as they lie in the file.
     fn pack(&self, rows: [&[u8]; PANEL_ROWS], out: &mut [u8]);
     /// Multiplies whole panels; `out` is \[panels, tokens, rows\].
-    fn matmul(&self, level: Level, panels: &[u8], input: Input<'_>, out: &mut [f32]);
+    fn matmul(&self, level: Level, panels: Panels<'_>, input: Input<'_>, out: &mut [f32]);
 }
 
 /// A quantized format.
@@ -38,7 +38,7 @@ impl<F: Packed> Packing for Integer<F> {
             }
         }
     }
-    fn matmul(&self, level: Level, panels: &[u8], input: Input<'_>, out: &mut [f32]) {
+    fn matmul(&self, level: Level, panels: Panels<'_>, input: Input<'_>, out: &mut [f32]) {
         let panel_bytes = self.panel_bytes(input.cols);
         level.dispatch(Matmul::<Integers<F>> { panels, panel_bytes, input, out, kernel: PhantomData });
     }
@@ -64,7 +64,7 @@ impl<F: PackedFloat> Packing for Float<F> {
             }
         }
     }
-    fn matmul(&self, level: Level, panels: &[u8], input: Input<'_>, out: &mut [f32]) {
+    fn matmul(&self, level: Level, panels: Panels<'_>, input: Input<'_>, out: &mut [f32]) {
         let panel_bytes = self.panel_bytes(input.cols);
         level.dispatch(Matmul::<Floats<F>> { panels, panel_bytes, input, out, kernel: PhantomData });
     }

@@ -171,8 +171,10 @@ pub enum Level {
     I8mm,
 }
 
-/// The environment variable that forces a level, by [`Level::name`].
+/// The environment variable that forces a level, by [`Level::name`]; [`BEST_LEVEL`] forces none.
 pub const LEVEL_VARIABLE: &str = "ENGINE_SIMD";
+/// What stands for the best level that the processor has.
+pub const BEST_LEVEL: &str = "best";
 
 /// Every level of this architecture with its name, the best last.
 const LEVELS: &[(Level, &str)] = &[
@@ -225,12 +227,21 @@ impl Level {
     /// If the variable names a level that does not exist or that this processor lacks.
     pub fn detect() -> Result<Level> {
         let available = Self::available();
-        let Ok(wanted) = std::env::var(LEVEL_VARIABLE) else {
+        let wanted = std::env::var(LEVEL_VARIABLE).unwrap_or_else(|_| BEST_LEVEL.into());
+        Level::among(&available, &wanted)
+    }
+
+    /// The level of `available`, the best last, that is named `wanted`.
+    fn among(available: &[Level], wanted: &str) -> Result<Level> {
+        if wanted == BEST_LEVEL {
             return Ok(available[available.len() - 1]);
-        };
+        }
         available.iter().copied().find(|l| l.name() == wanted).ok_or_else(|| {
             let names: Vec<_> = available.iter().map(|l| l.name()).collect();
-            let message = format!("no such level here: `{wanted}`; this machine has {}", names.join(", "));
+            let names = names.join(", ");
+            let message = format!(
+                "no such level here: `{wanted}`; write `{BEST_LEVEL}`, or one that this machine has: {names}"
+            );
             Error::new(ErrorKind::Request, message).at_key(LEVEL_VARIABLE)
         })
     }

@@ -153,6 +153,27 @@ fn inspect_and_synth() {
 }
 
 #[test]
+fn variables_that_cannot_be_are_refused_by_name_with_what_can() {
+    let file = tiny("Q4_0");
+    let check = |variable: &str, value: &str, wanted: &str| {
+        let mut engine = std::process::Command::new(env!("CARGO_BIN_EXE_engine"));
+        engine.args(["bench", text(&file.path), "-p", "4", "-n", "2", "-r", "1"]).env(variable, value);
+        let output = engine.output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.success(), wanted.is_empty(), "{said}");
+        assert!(said.contains(wanted), "{said}");
+    };
+    check(
+        "ENGINE_WITHOUT",
+        "tile",
+        "ENGINE_WITHOUT: no part `tile` to leave out; write `none` or some of streams",
+    );
+    check("ENGINE_WITHOUT", "tiles+streams", "");
+    check("ENGINE_SIMD", "fastest", "ENGINE_SIMD: no such level here: `fastest`; write `best`, or one that");
+    check("ENGINE_SIMD", "best", "");
+}
+
+#[test]
 fn failures_say_what_is_wrong_and_exit_with_2() {
     let file = tiny("Q4_0");
     let cases: [(&[&str], &str); 4] = [

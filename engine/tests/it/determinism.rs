@@ -2,7 +2,7 @@
 
 use crate::support::{ids, tiny};
 use engine::simd::Level;
-use engine::{Model, ModelOptions, SessionOptions};
+use engine::{KvType, Model, ModelOptions, Part, SessionOptions, Without};
 
 fn bits(logits: &[f32]) -> Vec<u32> {
     logits.iter().map(|x| x.to_bits()).collect()
@@ -41,6 +41,53 @@ fn threads_chunking_and_levels_do_not_change_a_bit() {
         }
         assert!(all[0].1.iter().all(|&b| f32::from_bits(b).is_finite()));
     }
+}
+
+/// The logits after a prompt of 67 in passes of up to 64 tokens, and after each of 40 tokens that follow.
+fn course(file: &std::path::Path, threads: usize, without: Without, kv_type: KvType) -> Vec<Vec<u32>> {
+    let options = ModelOptions { threads: Some(threads), without: Some(without), ..Default::default() };
+    let model = Model::open_with(file, options).unwrap();
+    let options = SessionOptions { context: Some(128), batch: Some(64), kv_type, ..Default::default() };
+    let mut session = model.session(options).unwrap();
+    let mut all = vec![bits(session.prefill(&ids(67)).unwrap())];
+    all.extend(ids(40).into_iter().map(|id| bits(session.decode(id).unwrap())));
+    all
+}
+
+#[test]
+fn what_is_left_out_changes_the_time_and_no_bit_but_for_the_cache() {
+    for format in ["Q4_0", "Q6_K", "F16"] {
+        let file = tiny(format);
+        let whole = course(&file.path, 1, Without::default(), KvType::F16);
+        let wide = course(&file.path, 1, Without::default(), KvType::F32);
+        assert_ne!(whole, wide, "{format}: a cache of f32 is not rounded");
+        let everything = Part::all().filter(|part| part.keeps_bits()).fold(Without::default(), Without::and);
+        let alone = Part::all().map(|part| Without::default().and(part));
+        for without in alone.chain([everything]) {
+            let expected = if without.leaves_out(Part::HalfCache) { &wide } else { &whole };
+            for threads in [1, 3] {
+                let got = course(&file.path, threads, without, KvType::F16);
+                assert!(&got == expected, "{format}, {threads} threads, without {without}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_cache_of_f32_is_twice_as_large_and_near_the_other() {
+    let file = tiny("Q8_0");
+    let model = Model::open(&file.path).unwrap();
+    let session = |kv_type| {
+        let options = SessionOptions { context: Some(64), kv_type, ..Default::default() };
+        let mut session = model.session(options).unwrap();
+        let logits = session.prefill(&ids(50)).unwrap().to_vec();
+        (session.kv_bytes(), logits)
+    };
+    let ((half_bytes, half), (bytes, full)) = (session(KvType::F16), session(KvType::F32));
+    assert_eq!(bytes, 2 * half_bytes);
+    let scale = full.iter().fold(0.0_f32, |max, x| max.max(x.abs()));
+    let furthest = half.iter().zip(&full).fold(0.0_f32, |max, (a, b)| max.max((a - b).abs()));
+    assert!(furthest < 0.05 * scale, "{furthest} of {scale}");
 }
 
 #[test]

@@ -7,6 +7,7 @@
 //!
 //! It is also the place to choose the processors: what a process chooses for itself outlives `exec`.
 
+use crate::system;
 use anyhow::{Result, bail};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
@@ -26,31 +27,13 @@ pub struct Args {
 
 /// Becomes the program; returns only if that fails.
 pub fn run(args: &Args) -> Result<ExitCode> {
-    #[cfg(target_os = "linux")]
-    rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
+    system::die_with_parent()?;
     if std::os::unix::process::parent_id() != args.parent {
         bail!("the harness (process {}) has ended already", args.parent);
     }
     if let Some(cpus) = &args.cpus {
-        keep_on(cpus)?;
+        system::keep_on(cpus)?;
     }
     let error = Command::new(&args.argv[0]).args(&args.argv[1..]).exec();
     bail!("cannot start {}: {error}", args.argv[0])
-}
-
-/// Keeps this process, and what it becomes, on the processors of a list.
-#[cfg(target_os = "linux")]
-fn keep_on(list: &str) -> Result<()> {
-    use rustix::thread::{CpuSet, sched_setaffinity};
-    let cpus = crate::machine::topology::parse_cpu_list(list)
-        .filter(|cpus| cpus.iter().all(|&c| (c as usize) < CpuSet::MAX_CPU));
-    let Some(cpus) = cpus else { bail!("--cpus {list}: not a list of processors like 0-3,8") };
-    let mut set = CpuSet::new();
-    cpus.iter().for_each(|&cpu| set.set(cpu as usize));
-    sched_setaffinity(None, &set).map_err(|e| anyhow::anyhow!("cannot run on the processors {list}: {e}"))
-}
-
-#[cfg(not(target_os = "linux"))]
-fn keep_on(list: &str) -> Result<()> {
-    bail!("--cpus {list}: this system cannot keep a program on chosen processors")
 }

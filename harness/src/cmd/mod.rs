@@ -11,6 +11,7 @@ pub mod run;
 pub mod runner;
 pub mod schema;
 pub mod setup;
+pub mod track;
 pub mod verify;
 
 use anyhow::Result;
@@ -30,6 +31,9 @@ pub enum Command {
     Verify(verify::Args),
     /// Compare a bundle with an earlier one.
     Compare(compare::Args),
+    /// Keep the history of nightly sessions, and tell regressions.
+    #[command(subcommand)]
+    Track(track::Action),
     /// Exercise a runner and say what it does wrong.
     CheckRunner(check_runner::Args),
     /// Print the JSON Schema of scenarios, or of the runner protocol.
@@ -54,6 +58,7 @@ pub fn run(command: Command) -> Result<ExitCode> {
         Command::Report(args) => report::run(args),
         Command::Verify(args) => verify::run(&args),
         Command::Compare(args) => compare::run(&args),
+        Command::Track(action) => track::run(action),
         Command::CheckRunner(args) => check_runner::run(&args),
         Command::Schema(args) => schema::run(&args),
         Command::Runner(which) => runner::run(&which),

@@ -6,7 +6,7 @@ use crate::bundle::{self, Bundle, write_atomically};
 use crate::chart::KINDS;
 use crate::escape::printable;
 use crate::published::Published;
-use crate::report::{Rendered, render, render_published};
+use crate::report::{Document, Rendered, render, render_published};
 use anyhow::{Context, Result, bail};
 use std::fs;
 use std::io::ErrorKind;
@@ -97,14 +97,25 @@ fn published(files: &[PathBuf], args: &Args) -> Result<ExitCode> {
 
 /// Writes or checks the document over several bundles that `file` describes.
 fn document(file: &Path, args: &Args) -> Result<ExitCode> {
-    let markdown = match document::render(file) {
-        Ok(markdown) => markdown,
+    let Document { markdown, charts } = match document::render(file) {
+        Ok(document) => document,
         Err(error) => {
             eprintln!("error: {}", printable(&format!("{error:#}")));
             return Ok(ExitCode::from(2));
         }
     };
-    Ok(if put_beside(file, &markdown, args)? { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let mut is_current = true;
+    for (path, svg) in &charts {
+        is_current &= put(&beside(file, path, args), svg, args)?;
+    }
+    is_current &= put_beside(file, &markdown, args)?;
+    Ok(if is_current { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Where a file of a document goes whose path is seen from the document.
+fn beside(file: &Path, path: &str, args: &Args) -> PathBuf {
+    let dir = file.parent().unwrap_or(Path::new(""));
+    args.out.as_deref().unwrap_or(dir).join(path)
 }
 
 /// Writes a document beside the file that it is made of, or into --out, or checks it there; whether it is current.
@@ -114,12 +125,20 @@ fn put_beside(file: &Path, markdown: &str, args: &Args) -> Result<bool> {
         Some(out) => out.join(beside.file_name().unwrap_or_default()),
         None => beside,
     };
+    let is_current = put(&out, markdown, args)?;
+    if !args.check {
+        println!("{}", out.display());
+    }
+    Ok(is_current)
+}
+
+/// Writes a file, or checks it there; whether it is current.
+fn put(out: &Path, text: &str, args: &Args) -> Result<bool> {
     if args.check {
-        return is_current(&out, markdown);
+        return is_current(out, text);
     }
     out.parent().map_or(Ok(()), fs::create_dir_all).with_context(|| out.display().to_string())?;
-    write_atomically(&out, markdown.as_bytes()).with_context(|| out.display().to_string())?;
-    println!("{}", out.display());
+    write_atomically(out, text.as_bytes()).with_context(|| out.display().to_string())?;
     Ok(true)
 }
 

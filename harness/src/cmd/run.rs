@@ -9,11 +9,13 @@ mod planning;
 mod preparing;
 mod progress;
 mod provenance;
+mod refusing;
 mod verifying;
 
 use super::more::MoreFrameworks;
 use crate::bundle::{self, Bundle};
 use crate::escape::printable_lines;
+use crate::launch::Interrupted;
 use crate::sample::{LaunchRecord, Outcome, Role};
 use anyhow::Result;
 use launching::Ended;
@@ -79,6 +81,10 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         Err(error) if error.is::<Usage>() => {
             eprintln!("error: {}", printable_lines(&error.to_string()));
             Ok(ExitCode::from(EXIT_USAGE))
+        }
+        Err(error) if error.is::<Interrupted>() => {
+            eprintln!("interrupted before anything was measured; there is no bundle");
+            Ok(ExitCode::from(EXIT_INTERRUPTED))
         }
         result => result,
     }

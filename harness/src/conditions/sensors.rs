@@ -117,12 +117,9 @@ fn of_macos() -> Sensors {
     }
 }
 
-/// Ticks of /proc/stat in a second.
+/// Ticks of /proc/stat in a second (POSIX `sysconf(_SC_CLK_TCK)`).
 pub(crate) fn ticks_per_s() -> f64 {
-    #[cfg(target_os = "linux")]
-    return procfs::ticks_per_second() as f64;
-    #[cfg(not(target_os = "linux"))]
-    100.0
+    rustix::param::clock_ticks_per_second() as f64
 }
 
 /// Frequency policies: one for each processor, or for several that share a clock.
@@ -165,11 +162,10 @@ fn temperature_c() -> Option<f64> {
     millidegrees.max().map(|m| m as f64 / 1e3)
 }
 
-#[cfg(test)]
+#[cfg(all(test, target_os = "linux"))]
 mod tests {
     use super::*;
 
-    #[cfg(target_os = "linux")]
     #[test]
     fn this_machine_tells_what_every_linux_tells() {
         let (before, after) = (Sensors::read(), Sensors::read());

@@ -4,6 +4,7 @@
 //! to it); the launcher carries it out and hands the answers back to the parsers here.
 
 pub mod engine_http;
+pub mod features;
 pub mod gates;
 pub mod llama_bench;
 pub mod llama_cpp;

@@ -1,5 +1,6 @@
 //! `frameworks.yaml`: what is said about each framework, parsed strictly.
 
+use super::features::{Claim, Feature};
 use super::{Failure, driver_names};
 use crate::protocol::WeightsClass;
 use crate::sample::FailureKind;
@@ -79,6 +80,8 @@ pub struct Entry {
     pub libraries: Vec<String>,
     /// What `harness setup` does for it and takes.
     pub setup: Option<SetupFacts>,
+    /// What is claimed of it, each with its source.
+    pub features: BTreeMap<Feature, Claim>,
     /// `os-arch`, empty for all.
     pub platforms: Vec<String>,
     /// Options of a row, with their defaults.
@@ -302,6 +305,8 @@ struct WireEntry {
     libraries: Vec<String>,
     setup: Option<SetupFacts>,
     #[serde(default)]
+    features: BTreeMap<Feature, Claim>,
+    #[serde(default)]
     platforms: Vec<String>,
     #[serde(default)]
     options: BTreeMap<String, String>,
@@ -363,6 +368,7 @@ impl TryFrom<WireEntry> for Entry {
             flags_command: wire.flags_command,
             libraries: wire.libraries,
             setup: wire.setup,
+            features: wire.features,
             platforms: wire.platforms,
             options: wire.options,
             path_options: wire.path_options,

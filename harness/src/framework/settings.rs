@@ -48,7 +48,7 @@ impl<'a> Asked<'a> {
 ///
 /// The context must be the one asked for (rounded up by less than 256), and no element of the KV cache may have fewer
 /// bits than those asked for: both would be other work. The batch is recorded: a framework that cannot be told one
-/// is measured with its own.
+/// is measured with its own. So are options: a row may ask for what makes it slower.
 pub fn settings_gates(asked: &Asked, class: WeightsClass, told: &Settings) -> Vec<Gate> {
     let short = |sha256: &str| sha256.chars().take(12).collect::<String>();
     let bytes = told.model_bytes.zip(asked.model_bytes);
@@ -71,6 +71,10 @@ pub fn settings_gates(asked: &Asked, class: WeightsClass, told: &Settings) -> Ve
             (is_as_wide(asked.kv_type, told), wanted, format!("kv_type {told}"))
         }),
     ];
+    let option = |(name, value): (&String, &String)| {
+        Some((true, format!("{name} (not gated)"), format!("{name} {value}")))
+    };
+    let settings: Vec<Told> = settings.into_iter().chain(told.options.iter().map(option)).collect();
     let class = format!(", class {class:?}");
     [one(gate::WEIGHTS, &weights, &class), one(gate::SETTINGS, &settings, "")].into_iter().flatten().collect()
 }
@@ -139,6 +143,11 @@ mod tests {
         let wanted = "settings true: context 100, batch 512 (not gated), kv_type f16 or wider \
                       / context 256, batch 64, kv_type f32";
         check(told, &[wanted]);
+        let options = [("simd", "avx2"), ("without", "none")].map(|(k, v)| (k.to_owned(), v.to_owned()));
+        check(
+            Settings { options: options.into(), ..none() },
+            &["settings true: simd (not gated), without (not gated) / simd avx2, without none"],
+        );
         check(Settings { context: Some(99), ..none() }, &["settings false: context 100 / context 99"]);
         check(
             Settings { model_bytes: Some(7), model_sha256: Some("0123456789abcdef".into()), ..none() },

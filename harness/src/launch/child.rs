@@ -1,11 +1,12 @@
 //! One child process in a group of its own.
 
 use super::lines::{Line, Log, read_lines, spawn_drain};
-use super::sweep::{MARK, end_marked, n_outside, new_mark};
+use super::sweep::{end_marked, n_outside, new_mark};
 use super::{Limits, Stop, TICK};
 use crate::framework::{Failure, LaunchSpec};
 use crate::machine::topology::cpu_list;
 use crate::sample::FailureKind;
+use crate::system::{CAN_CHOOSE_PROCESSORS, MARK};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 use std::ffi::OsString;
 use std::io::Write;
@@ -252,7 +253,7 @@ fn command(spec: &LaunchSpec, shim: Option<&Path>) -> Result<Command, Failure> {
     let mut command = Command::new(shim);
     command.args(["launch-child", &std::process::id().to_string()]);
     if let Some(cpus) = &spec.cpus {
-        if !cfg!(target_os = "linux") {
+        if !CAN_CHOOSE_PROCESSORS {
             return Err(unsupported("this system cannot keep a program on chosen processors; choose none"));
         }
         command.args(["--cpus", &cpu_list(&cpus.iter().copied().collect())]);

@@ -15,13 +15,7 @@ mod client;
 mod command;
 #[cfg(all(test, unix))]
 mod contract;
-#[cfg(not(target_os = "linux"))]
-mod elsewhere;
-mod ledger;
 mod lines;
-#[cfg(target_os = "linux")]
-mod linux;
-mod listener;
 mod oom;
 mod port;
 mod probe;

@@ -1,13 +1,9 @@
 //! Memory and processor time of a process and everything that it started, sampled in a thread.
 
-#[cfg(not(target_os = "linux"))]
-use super::elsewhere::Tree;
-use super::ledger::Ledger;
-#[cfg(target_os = "linux")]
-use super::linux::Tree;
 use crate::conditions::energy;
 use crate::machine::topology::cpu_list;
 use crate::sample::{CpuSpan, CpuUse, Memory, PeakSince};
+use crate::system::{Ledger, Tree, ticks_per_s};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -218,16 +214,6 @@ fn span(from: &Moment, to: &Moment, threads_max: Option<u32>) -> CpuSpan {
         energy_j: energy::joules_between(&from.energy, &to.energy),
         ..to.ledger.since(&from.ledger, ticks_per_s())
     }
-}
-
-#[cfg(target_os = "linux")]
-fn ticks_per_s() -> f64 {
-    rustix::param::clock_ticks_per_second() as f64
-}
-
-#[cfg(not(target_os = "linux"))]
-fn ticks_per_s() -> f64 {
-    1.0
 }
 
 /// CPU time that this process, the harness, has used since its start.

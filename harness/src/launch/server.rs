@@ -3,7 +3,7 @@
 use super::child::{ChildProcess, kill_group};
 use super::client::{Client, reply};
 use super::sampler::{Sampler, Usage};
-use super::{Limits, Stop, TICK, command, elapsed_ns, listener, ns};
+use super::{Limits, Stop, TICK, command, elapsed_ns, ns};
 use crate::framework::gates::{WINDOW_S_MIN, told_gates};
 use crate::framework::server::{
     Action, Answer, Asked, CompletionServer, Endpoint, Prompt, Reply, StampedEvent, Step, TRIES_MORE_MAX,
@@ -12,6 +12,7 @@ use crate::framework::server::{
 use crate::framework::sse::SseSplitter;
 use crate::framework::{Failure, ServerTalk};
 use crate::sample::{ColdRequest, CpuSpan, FEATURE_RAN_BEFORE, FailureKind, Forced, Measured, Reported};
+use crate::system;
 use rustix::process::Pid;
 use std::io::Read;
 use std::sync::Arc;
@@ -108,8 +109,8 @@ impl<'a> Conversation<'a> {
         self.wait_ready()?;
         if let Endpoint::Running { url, .. } = &self.talk.endpoint {
             self.features.extend([FEATURE_RAN_BEFORE.to_owned(), format!("at {url}")]);
-            let pid = url.loopback_port().and_then(listener::pid_on);
-            if let Some(name) = pid.and_then(listener::name_of) {
+            let pid = url.loopback_port().and_then(system::listener_on);
+            if let Some(name) = pid.and_then(system::process_name) {
                 self.features.push(format!("memory of `{name}`, which listens there"));
             }
             sampler = pid.map(Sampler::attach);

@@ -1,8 +1,15 @@
 //! One document over several runs, beside published figures: the answer first, a section for each run, and what follows from
 //! their figures. Pure: the same bundles, the same bytes.
 
+mod ablation;
 mod beside;
+mod caveats;
 mod derived;
+mod evolution;
+mod features;
+mod gaps;
+mod position;
+mod recommend;
 
 use super::facts::{self, Fact};
 use super::templates;
@@ -10,10 +17,13 @@ use super::text::{Footnotes, md, tidy};
 use super::view::{self, Charts, Footnote, View};
 use crate::bundle::Manifest;
 use crate::chart::charts;
+use crate::history::History;
 use crate::published::Published;
-use crate::sample::{LaunchRecord, Outcome};
+use crate::sample::{LaunchRecord, Metric, Outcome};
 use crate::summary::{Summary, summarize};
+use ablation::is_ablation;
 use beside::Beside;
+use evolution::Evolution;
 use serde::Serialize;
 use std::path::Path;
 use tera::{Context, Tera};
@@ -27,6 +37,24 @@ pub struct Source<'a> {
     pub records: &'a [LaunchRecord],
     /// The bundle's directory as seen from the document: `runs/2026-11-25-amd-epyc-all`.
     pub href: &'a str,
+}
+
+/// The nightly history of the document.
+#[derive(Debug, Clone, Copy)]
+pub struct Nightly<'a> {
+    /// Its sessions.
+    pub history: &'a History,
+    /// Its file as seen from the document: `history/nightly.jsonl`.
+    pub href: &'a str,
+}
+
+/// A document and what belongs to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Document {
+    /// The document.
+    pub markdown: String,
+    /// Path, as seen from the document, and SVG of each chart that no run's own report has.
+    pub charts: Vec<(String, String)>,
 }
 
 /// A run with its summary.
@@ -60,26 +88,55 @@ struct DocumentView {
     models: Vec<String>,
     glance: Vec<derived::Glance>,
     sections: Vec<Section>,
-    gaps: Vec<derived::Gap>,
+    gaps: gaps::Gaps,
     best: Vec<derived::Best>,
     spectrum: Vec<derived::Share>,
     conclusions: Vec<Conclusion>,
-    position: Vec<derived::Stars>,
+    features: features::Features,
+    recommendations: recommend::Recommendations,
+    tallies: Vec<recommend::Tally>,
+    rating: Option<String>,
+    n_rated: usize,
+    caveats: Vec<caveats::Caveats>,
+    position: Vec<position::Position>,
     footnotes: Vec<Footnote>,
     published: Option<Beside>,
+    evolution: Evolution,
 }
 
-#[derive(Serialize)]
-struct Section {
-    number: usize,
+/// How a run came about, for the list of bundles.
+#[derive(Debug, Serialize)]
+struct Record {
     id: String,
-    anchor: String,
     href: String,
     begun: String,
     harness: String,
     blocks: usize,
     launches: usize,
     failed: usize,
+}
+
+impl Record {
+    fn of(source: &Source) -> Record {
+        let Source { manifest, records, href } = source;
+        let commit = manifest.harness_commit.as_deref().map(|c| c.get(..12).unwrap_or(c));
+        Record {
+            id: md(&manifest.id),
+            href: (*href).to_owned(),
+            begun: md(&manifest.created_at),
+            harness: md(commit.unwrap_or(&manifest.harness_version)),
+            blocks: records.iter().map(|r| r.block + 1).max().unwrap_or(0) as usize,
+            launches: records.len(),
+            failed: records.iter().filter(|r| matches!(r.outcome, Outcome::Failed { .. })).count(),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Section {
+    number: usize,
+    anchor: String,
+    record: Record,
     quick: String,
     platform: String,
     efficiency: String,
@@ -92,9 +149,19 @@ struct Conclusion {
     fact: Fact,
 }
 
-/// Renders the document. `published` comes with the name of its file.
+/// Renders the document without a history. `published` comes with the name of its file.
 pub fn render_document(sources: &[Source], published: Option<(&Published, &str)>) -> String {
-    let runs: Vec<Run> = (1..).zip(sources).map(|(number, source)| Run::of(*source, number)).collect();
+    render_document_with(sources, published, None).markdown
+}
+
+/// Renders the document with the nightly history, where there is one.
+pub fn render_document_with(
+    sources: &[Source],
+    published: Option<(&Published, &str)>,
+    nightly: Option<Nightly>,
+) -> Document {
+    let (ablations, sources): (Vec<Source>, Vec<Source>) = sources.iter().partition(|s| is_ablation(s));
+    let (ablations, runs) = (numbered(ablations), numbered(sources));
     let tera = templates();
     let mut notes = Footnotes::default();
     let sections: Vec<Section> = runs.iter().map(|run| section(&tera, run, &mut notes)).collect();
@@ -102,23 +169,51 @@ pub fn render_document(sources: &[Source], published: Option<(&Published, &str)>
     let name = |row: Option<&crate::summary::Row>| row.map(|r| md(&r.name)).unwrap_or_default();
     let mut models: Vec<String> = runs.iter().map(|run| model(run.source.manifest)).collect();
     models.dedup();
+    let columns = features::columns(&runs);
+    let (rating, n_rated) = position::subject_rating(&runs).unzip();
+    let tally = |metric| recommend::tally(&runs, metric);
+    let (evolution, charts) = nightly.map(evolution).unwrap_or_default();
     let view = DocumentView {
+        evolution,
+        features: features::features(&columns, &mut notes),
+        recommendations: recommend::recommendations(&runs, &columns),
+        tallies: [Metric::Decode, Metric::PeakRss].into_iter().filter_map(tally).collect(),
+        rating,
+        n_rated: n_rated.unwrap_or(0),
+        caveats: runs.iter().map(caveats::caveats).collect(),
         subject: name(first.and_then(|run| run.summary.subject())),
         baseline: name(first.and_then(|run| run.summary.baseline())),
         date: runs.iter().map(|run| day(run.source.manifest)).max().unwrap_or_default(),
         models,
         glance: runs.iter().flat_map(derived::glance).collect(),
         sections,
-        gaps: runs.iter().flat_map(derived::gaps).collect(),
+        gaps: gaps::gaps(&runs, &ablations, &mut notes),
         best: runs.iter().flat_map(derived::best).collect(),
         spectrum: runs.iter().flat_map(derived::spectrum).collect(),
         conclusions: runs.iter().filter_map(conclusion).collect(),
-        position: runs.iter().flat_map(derived::position).collect(),
+        position: position::positions(&runs, &columns),
         footnotes: view::footnotes(&notes),
         published: published.map(|(published, file)| Beside::of(published, &tables_file(file))),
     };
     let context = Context::from_serialize(&view).expect("the view is a map of plain values");
-    tidy(&tera.render("document.md.tera", &context).expect("the template names only what the view holds"))
+    let markdown =
+        tera.render("document.md.tera", &context).expect("the template names only what the view holds");
+    Document { markdown: tidy(&markdown), charts }
+}
+
+fn numbered(sources: Vec<Source<'_>>) -> Vec<Run<'_>> {
+    (1..).zip(sources).map(|(number, source)| Run::of(source, number)).collect()
+}
+
+/// The history's section, and its charts beside the history.
+fn evolution(nightly: Nightly) -> (Evolution, Vec<(String, String)>) {
+    let dir = match nightly.href.rsplit_once('/') {
+        Some((dir, _)) => format!("{dir}/charts"),
+        None => "charts".to_owned(),
+    };
+    let (evolution, charts) = Evolution::of(nightly.history, nightly.href, &dir);
+    let at = |chart: evolution::TrendChart| (format!("{dir}/{}", chart.file_name), chart.svg);
+    (evolution, charts.into_iter().map(at).collect())
 }
 
 fn section(tera: &Tera, run: &Run, notes: &mut Footnotes) -> Section {
@@ -133,17 +228,8 @@ fn section(tera: &Tera, run: &Run, notes: &mut Footnotes) -> Section {
         |name: &str| tidy(&tera.render(name, &context).expect("the template names only what the view holds"));
     Section {
         number: run.number,
-        id: md(&manifest.id),
         anchor: run.anchor(),
-        href: href.to_owned(),
-        begun: md(&manifest.created_at),
-        harness: md(manifest
-            .harness_commit
-            .as_deref()
-            .map_or(&manifest.harness_version, |c| c.get(..12).unwrap_or(c))),
-        blocks: records.iter().map(|r| r.block + 1).max().unwrap_or(0) as usize,
-        launches: records.len(),
-        failed: records.iter().filter(|r| matches!(r.outcome, Outcome::Failed { .. })).count(),
+        record: Record::of(&run.source),
         quick: part("summary.md.tera"),
         platform: part("platform.md.tera"),
         efficiency: part("efficiency.md.tera"),
@@ -178,5 +264,7 @@ fn day(manifest: &Manifest) -> String {
     md(manifest.created_at.get(..10).unwrap_or(&manifest.created_at))
 }
 
+#[cfg(test)]
+mod gaps_tests;
 #[cfg(test)]
 mod tests;

@@ -160,21 +160,27 @@ impl<'a> Tables<'a> {
         })
     }
 
-    /// Framework, peak RSS, overhead, anonymous, file-backed, rating.
+    /// Framework, peak RSS, overhead, anonymous, file-backed, rating; the footprint as well where the system has one.
     pub(super) fn memory(&mut self, threads: u32) -> Vec<Cells> {
         let shown = self.workload.shown_at(&self.summary.rows, threads);
         let overheads = shown.filter(|c| c.is_ranked()).filter_map(|c| c.memory.overhead_bytes);
         let least = overheads.filter(|&o| o > 0.0).reduce(f64::min);
+        let has_footprint =
+            self.workload.shown_at(&self.summary.rows, threads).any(|c| c.memory.footprint_bytes.is_some());
         let mut rows = self.shown_rows(threads, |tables, _, cell| {
             let overhead = cell.memory.overhead_bytes.filter(|_| !cell.gate_failed());
             let rating = overhead.filter(|_| cell.is_ranked()).map(|o| stars(memory_stars(o, least)));
-            Cells::from([
+            let mut cells = Cells::from([
                 ("peak", tables.headline(cell, Metric::PeakRss, show_mb)),
                 ("overhead", overhead.map_or("–".to_owned(), |o| format!("{} MB", show_mb(o)))),
                 ("anon", tables.part(cell, cell.memory.anon_bytes)),
                 ("file", tables.part(cell, cell.memory.file_bytes)),
                 ("rating", rating.unwrap_or_else(|| "–".to_owned())),
-            ])
+            ]);
+            if has_footprint {
+                cells.insert("footprint", tables.part(cell, cell.memory.footprint_bytes));
+            }
+            cells
         });
         let peak = |c: &CellSummary| c.estimate(Metric::PeakRss).map_or(f64::INFINITY, |e| e.value);
         let mut by_peak: Vec<(f64, Cells)> =

@@ -76,6 +76,23 @@ fn the_best_variant_stands_in_the_main_tables_and_all_in_the_detail() {
     assert!(!render(&plain.0, &plain.1).markdown.contains("Variants"));
 }
 
+/// A bundle of a Mac, made from another one: no parts of the resident set, a footprint in all blocks but one.
+#[test]
+fn a_footprint_is_shown_where_the_system_has_one() {
+    let (manifest, mut records) = testing::example();
+    assert!(!render(&manifest, &records).markdown.contains("Footprint"));
+    for record in &mut records {
+        if let Outcome::Measured(m) = &mut record.outcome {
+            (m.memory.rss_anon_bytes, m.memory.rss_file_bytes) = (None, None);
+            m.memory.footprint_peak_bytes = (record.block != 0).then_some(41_000_000);
+        }
+    }
+    let markdown = render(&manifest, &records).markdown;
+    assert_tables_are_whole(&markdown);
+    assert!(markdown.contains("| File-backed (MB) | Footprint (MB) | Efficiency |"), "{markdown}");
+    assert!(markdown.contains("| 41.0 |"), "{markdown}");
+}
+
 #[test]
 fn libraries_and_notes_of_a_build_are_shown() {
     let (mut manifest, records) = testing::example();

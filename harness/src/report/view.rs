@@ -76,7 +76,8 @@ struct Platform {
     cores: u32,
     logical: u32,
     ghz: Option<String>,
-    scenario_platform: Option<String>,
+    /// The platform of the scenario, where this is another machine.
+    written_for: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -203,8 +204,14 @@ fn platform(manifest: &Manifest) -> Platform {
         cores: machine.cores,
         logical: machine.logical,
         ghz: machine.nominal_ghz.map(|g| fixed(g, 2)),
-        scenario_platform: manifest.scenario.platform.as_ref().map(|p| md(&p.name)),
+        written_for: other_platform(manifest).map(md),
     }
+}
+
+/// The platform that the scenario is written for, where the run was made on another machine.
+pub(super) fn other_platform(manifest: &Manifest) -> Option<&str> {
+    let platform = manifest.scenario.platform.as_ref()?;
+    (!platform.is_machine(&manifest.machine.cpu)).then_some(platform.name.as_str())
 }
 
 fn clock(summary: &Summary) -> Option<ClockView> {

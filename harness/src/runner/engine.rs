@@ -4,10 +4,10 @@ use super::serve::{Backend, JOB, Loaded, RunnerError};
 use crate::protocol::{Event, Job, Settings, WeightsClass};
 use engine::session::DEFAULT_BATCH;
 use engine::simd::Level;
-use engine::{ErrorKind, Model, ModelOptions, Session, SessionOptions};
+use engine::{ErrorKind, KvType, Model, ModelOptions, Session, SessionOptions};
 
-/// The only KV cache element type that the engine has.
-const KV_TYPE: &str = "f16";
+/// The KV cache element types that the engine has.
+const KV_TYPES: [KvType; 2] = [KvType::F16, KvType::F32];
 
 /// The engine with one session.
 #[derive(Default)]
@@ -49,24 +49,32 @@ impl Backend for EngineBackend {
     }
 
     fn load(&mut self, job: &Job) -> Result<Loaded, RunnerError> {
-        if job.kv_type != KV_TYPE {
-            let message = format!("kv_type {} is not supported; the engine has {KV_TYPE}", job.kv_type);
-            return Err(RunnerError::new("unsupported", message));
-        }
+        let kv_type = KV_TYPES.into_iter().find(|kind| kind.name() == job.kv_type).ok_or_else(|| {
+            let [half, full] = KV_TYPES.map(KvType::name);
+            let message =
+                format!("kv_type {} is not supported; the engine has {half} and {full}", job.kv_type);
+            RunnerError::new("unsupported", message)
+        })?;
         let threads = job.threads as usize;
         let options = ModelOptions { threads: Some(threads), ..ModelOptions::default() };
         let model = Model::open_with(&job.model.path, options).map_err(refused)?;
         // As llama.cpp's micro-batch: what is computed at once, at most the batch.
         let batch = DEFAULT_BATCH.min(job.batch as usize);
         let context = job.context as usize;
-        let options = SessionOptions { context: Some(context), threads: Some(threads), batch: Some(batch) };
+        let options =
+            SessionOptions { context: Some(context), threads: Some(threads), batch: Some(batch), kv_type };
         let session = model.session(options).map_err(refused)?;
         let settings = Settings {
             context: u32::try_from(session.context()).ok(),
-            batch: u32::try_from(batch).ok(),
-            kv_type: Some(KV_TYPE.into()),
+            batch: u32::try_from(session.batch()).ok(),
+            kv_type: Some(session.kv_type().name().into()),
             model_bytes: std::fs::metadata(&job.model.path).ok().map(|meta| meta.len()),
             model_sha256: None,
+            options: [
+                ("simd".to_owned(), model.level().name().to_owned()),
+                ("without".to_owned(), model.without().to_string()),
+            ]
+            .into(),
         };
         self.session = Some(session);
         self.logits.reserve_exact(model.config().n_vocab);

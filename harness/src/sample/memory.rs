@@ -7,9 +7,8 @@ use serde::{Deserialize, Serialize};
 /// A figure of several processes is the largest sum over those that were alive at the same time: a process that ends
 /// counts in the sums of its time and in no later one.
 ///
-/// macOS keeps a mark of its own (`ri_lifetime_max_phys_footprint` of `proc_pid_rusage`), which is not read: it takes a
-/// crate of its own, such as `darwin-libproc`, since there is no unsafe code here. The resident set is sampled there
-/// instead, which can miss a short peak and counts mapped file pages as Linux does.
+/// The two peaks differ in kind: the resident set counts pages of files that are mapped, the footprint of macOS does not
+/// as long as they are clean.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Memory {
     /// High-water mark of the resident set (Linux `VmHWM`; elsewhere the largest sample).
@@ -28,6 +27,10 @@ pub struct Memory {
     /// Most processes seen alive at once.
     #[serde(default)]
     pub n_processes_max: Option<u32>,
+    /// High-water mark of the physical footprint (macOS `ri_lifetime_max_phys_footprint` of `proc_pid_rusage`), since the
+    /// start of each process.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub footprint_peak_bytes: Option<u64>,
     /// Since when `rss_peak_bytes` counts. `None` in older bundles: since the start of the process.
     #[serde(default)]
     pub peak_since: Option<PeakSince>,

@@ -251,7 +251,7 @@ impl Checker {
         if let Some(ghz) = p.nominal_ghz {
             self.range(root("platform").key("nominal_ghz"), ghz, bounds::NOMINAL_GHZ);
         }
-        PlatformSpec { name: p.name, nominal_ghz: p.nominal_ghz }
+        PlatformSpec { name: p.name, nominal_ghz: p.nominal_ghz, processors: p.processors }
     }
 
     fn model(&mut self, m: WireModel) -> Option<ModelSpec> {

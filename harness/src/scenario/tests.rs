@@ -393,3 +393,19 @@ fn aliases_cannot_explode() {
     }
     assert!(parse(&text).is_err());
 }
+
+#[test]
+fn a_platform_knows_its_processor_by_the_words_of_its_name() {
+    let is = |name: &str, cpu: &str| {
+        PlatformSpec { name: name.into(), nominal_ghz: None, processors: vec!["Neoverse-V1".into()] }
+            .is_machine(cpu)
+    };
+    assert!(
+        is("Apple M2", "Apple M2") && !is("Apple M2", "Apple M2 Pro") && is("Apple M2 Pro", "Apple M2 Pro")
+    );
+    assert!(is("Intel i9-9900K", "Intel(R) Core(TM) i9-9900K CPU @ 3.60GHz"));
+    assert!(!is("Intel i9-9900K", "Intel(R) Core(TM) i9-9900KS CPU @ 4.00GHz"));
+    assert!(is("AMD EPYC 7763", "AMD EPYC 7763 64-Core Processor"));
+    assert!(!is("AMD EPYC 7763", "AMD EPYC") && !is("Apple M2", "AMD EPYC 7763 64-Core Processor"));
+    assert!(is("AWS Graviton3", "ARM Neoverse-V1") && !is("AWS Graviton3", "ARM Neoverse-N1"));
+}

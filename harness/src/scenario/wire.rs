@@ -277,6 +277,9 @@ pub(super) struct WirePlatform {
     #[serde(default)]
     #[schemars(range(min = bounds::NOMINAL_GHZ.0, max = bounds::NOMINAL_GHZ.1))]
     pub(super) nominal_ghz: Option<f64>,
+    /// Other names of its processor, as systems give them. A run on another machine says so in its title.
+    #[serde(default)]
+    pub(super) processors: Vec<String>,
 }
 
 /// What each launch is asked to do.

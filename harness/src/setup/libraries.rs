@@ -1,10 +1,11 @@
 //! The shared libraries that are part of a program: what it is linked with, and what lies beside it to be loaded later.
 
+use crate::system::linked_libraries;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// The libraries of `program` whose names begin with one of `prefixes`, links resolved, by name. Those that the system's
-/// linker finds for it (`ldd`, Linux), and those beside it or in the `lib` directory next to it.
+/// linker finds for it (`ldd`, `otool -L`), and those beside it or in the `lib` directory next to it.
 pub fn libraries_of(program: &Path, prefixes: &[String]) -> Vec<PathBuf> {
     let is_part = |path: &Path| {
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
@@ -13,7 +14,7 @@ pub fn libraries_of(program: &Path, prefixes: &[String]) -> Vec<PathBuf> {
     let real = program.canonicalize().unwrap_or_else(|_| program.to_owned());
     let dir = real.parent().unwrap_or(Path::new("/"));
     let listed = [dir.to_owned(), dir.join("../lib")].into_iter().flat_map(|dir| files_in(&dir));
-    let all = linked(&real).into_iter().chain(listed).filter(|path| is_part(path));
+    let all = linked(&real).into_iter().flatten().chain(listed).filter(|path| is_part(path));
     let distinct: BTreeSet<PathBuf> = all.filter_map(|path| path.canonicalize().ok()).collect();
     let mut libraries: Vec<PathBuf> = distinct.into_iter().collect();
     libraries.sort_by(|a, b| a.file_name().cmp(&b.file_name()));
@@ -21,7 +22,7 @@ pub fn libraries_of(program: &Path, prefixes: &[String]) -> Vec<PathBuf> {
 }
 
 /// `libggml.so`, `libggml.so.0.26.0`, `libggml.0.dylib`
-fn is_shared(name: &str) -> bool {
+pub(super) fn is_shared(name: &str) -> bool {
     name.ends_with(".so") || name.ends_with(".dylib") || name.contains(".so.")
 }
 
@@ -30,24 +31,9 @@ fn files_in(dir: &Path) -> Vec<PathBuf> {
     entries.map(|entry| entry.path()).collect()
 }
 
-#[cfg(target_os = "linux")]
-fn linked(program: &Path) -> Vec<PathBuf> {
-    let Some(program) = program.to_str() else { return Vec::new() };
-    let said = super::version::ask_help(Path::new("ldd"), &[program]).unwrap_or_default();
-    parse_ldd(&said)
-}
-
-#[cfg(not(target_os = "linux"))]
-fn linked(_program: &Path) -> Vec<PathBuf> {
-    Vec::new()
-}
-
-/// Paths in lines like `libggml.so.0 => /opt/lib/libggml.so.0 (0x00007f…)`.
-#[cfg(target_os = "linux")]
-fn parse_ldd(text: &str) -> Vec<PathBuf> {
-    let found = text.lines().filter_map(|line| line.split_once("=> "));
-    let paths = found.filter_map(|(_, found)| found.rsplit_once(" (").map(|(path, _)| path.trim()));
-    paths.filter(|path| path.starts_with('/')).map(PathBuf::from).collect()
+/// The libraries that the system's linker finds for `program`; none of a script. `None` where it cannot be asked.
+pub(super) fn linked(program: &Path) -> Option<Vec<PathBuf>> {
+    linked_libraries(program, |tool, arguments| super::version::ask_help(tool, arguments).ok())
 }
 
 #[cfg(all(test, unix))]
@@ -74,12 +60,5 @@ mod tests {
         assert_eq!(libraries_of(&root.join("bin/llama-server"), &prefixes), wanted);
         assert_eq!(libraries_of(&root.join("server"), &prefixes), wanted, "through a link");
         assert_eq!(libraries_of(&root.join("server"), &[]), Vec::<PathBuf>::new());
-    }
-
-    #[cfg(target_os = "linux")]
-    #[test]
-    fn what_the_linker_finds_is_read() {
-        let said = "\tlinux-vdso.so.1 (0x00007ffd)\n\tlibggml.so => /opt/a b/libggml.so (0x00007f)\n\tlibx.so => not found\n\t/lib64/ld.so (0x0)\n";
-        assert_eq!(parse_ldd(said), [PathBuf::from("/opt/a b/libggml.so")]);
     }
 }

@@ -1,9 +1,11 @@
-//! Every statistic against numpy and scipy: `scripts/check-statistics` writes what is expected.
+//! Every statistic against numpy and scipy, and change points against Apache Otava: `scripts/check-statistics` and
+//! `scripts/check-changepoints` write what is expected.
 
 use super::*;
 use serde::Deserialize;
 
 const INPUTS: &str = include_str!("../../tests/golden/statistics/inputs.json");
+const CHANGE_POINTS: &str = include_str!("../../tests/golden/changepoints/expected.json");
 const EXPECTED: &str = include_str!("../../tests/golden/statistics/expected.json");
 
 /// Ours are from 10,000 resamples and theirs from 1,000,000: the ends may differ by this share of the width. One
@@ -154,5 +156,34 @@ fn distributions() {
     for (df, t) in expected.student_t {
         let seen = student::two_sided_quantile(0.95, df);
         assert_near(&format!("t of {df} degrees"), seen, t, 1e-9 * t);
+    }
+}
+
+#[derive(Deserialize)]
+struct ChangePoints {
+    synthetic: Vec<Nights>,
+}
+
+#[derive(Deserialize)]
+struct Nights {
+    name: String,
+    values: Vec<f64>,
+    window: usize,
+    p_max: f64,
+    magnitude_min: f64,
+    change_points: Vec<usize>,
+}
+
+#[test]
+fn change_points_of_otava() {
+    let expected: ChangePoints = serde_json::from_str(CHANGE_POINTS).unwrap();
+    assert!(expected.synthetic.iter().map(|case| case.change_points.len()).sum::<usize>() > 40);
+    for case in &expected.synthetic {
+        let rule = ChangeRule { window: case.window, p_max: case.p_max, magnitude_min: case.magnitude_min };
+        let found: Vec<usize> = change_points(&case.values, &rule).iter().map(|p| p.index).collect();
+        let is_near = |(a, b): (&usize, &usize)| a.abs_diff(*b) <= 1;
+        let is_same = found.len() == case.change_points.len();
+        let is_same = is_same && found.iter().zip(&case.change_points).all(is_near);
+        assert!(is_same, "{}: {found:?}, expected {:?}", case.name, case.change_points);
     }
 }

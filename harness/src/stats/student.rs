@@ -36,6 +36,16 @@ pub(crate) fn two_sided_cdf(t: f64, df: usize) -> f64 {
     if is_odd { FRAC_2_PI * (theta + sin * sum) } else { sin * sum }
 }
 
+/// Two-sided p of the statistic `t` with `df` ≥ 1 degrees of freedom; 0 for an infinite one.
+pub fn student_p(t: f64, df: usize) -> f64 {
+    if t.is_finite() { 1.0 - two_sided_cdf(t.abs(), df) } else { 0.0 }
+}
+
+/// The t that |T| stays below with 95%, for `df` ≥ 1 degrees of freedom.
+pub fn student_quantile(df: usize) -> f64 {
+    two_sided_quantile(CONFIDENCE, df)
+}
+
 /// The t that |T| stays below with probability `p`, by bisection.
 pub(crate) fn two_sided_quantile(p: f64, df: usize) -> f64 {
     let (mut lo, mut hi) = (0.0, T_MAX);

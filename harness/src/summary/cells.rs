@@ -140,6 +140,7 @@ fn memory(launches: &[(u32, &Measured)], peak: Option<&MetricSummary>, model_byt
         anon_bytes: over(|m| m.rss_anon_bytes),
         file_bytes: over(|m| m.rss_file_bytes),
         pss_bytes: over(|m| m.pss_bytes),
+        footprint_bytes: over(|m| m.footprint_peak_bytes),
         overhead_bytes: peak.map(|p| p.estimate.value - model_bytes as f64),
     }
 }

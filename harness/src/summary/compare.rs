@@ -30,7 +30,8 @@ pub(super) fn compare(summary: &mut Summary, seed: u64) {
     for workload in &mut summary.workloads {
         add_scaling(workload, seed);
         let threads = workload.threads.iter();
-        workload.standings = threads.filter_map(|&t| standing(workload, rows, t, judge, seed)).collect();
+        workload.standings =
+            threads.filter_map(|&t| standing(workload, rows, t, Metric::Decode, judge, seed)).collect();
         if let Some(subject) = subject {
             let leanness = |&t: &u32| leanness(workload, t, subject, judge, seed);
             workload.leanest = workload.threads.iter().filter_map(leanness).collect();
@@ -50,22 +51,41 @@ fn add_scaling(workload: &mut WorkloadSummary, seed: u64) {
     }
 }
 
+impl Summary {
+    /// Which row is best in `metric` at a thread count, and whether that can be told; `None` where no row may be ranked.
+    /// `seed`: the run's.
+    pub fn standing_in(
+        &self,
+        workload: &WorkloadSummary,
+        metric: Metric,
+        threads: u32,
+        seed: u64,
+    ) -> Option<Standing> {
+        let judge = Judge { margin: self.margin, noise: self.noise.clone() };
+        standing(workload, &self.rows, threads, metric, &judge, seed)
+    }
+}
+
 /// Among the rows of the main tables: a framework does not lead over a variant of its own.
 fn standing(
     workload: &WorkloadSummary,
     rows: &[Row],
     threads: u32,
+    metric: Metric,
     judge: &Judge,
     seed: u64,
 ) -> Option<Standing> {
-    let decode = |c: &CellSummary| c.estimate(Metric::Decode).map_or(0.0, |e| e.value);
+    let value = |c: &CellSummary| c.estimate(metric).map_or(0.0, |e| e.value);
     let mut ranked: Vec<&CellSummary> =
-        workload.shown_at(rows, threads).filter(|c| c.is_ranked() && decode(c) > 0.0).collect();
-    ranked.sort_by(|a, b| decode(b).total_cmp(&decode(a)));
+        workload.shown_at(rows, threads).filter(|c| c.is_ranked() && value(c) > 0.0).collect();
+    ranked.sort_by(|a, b| match metric.higher_is_better() {
+        true => value(b).total_cmp(&value(a)),
+        false => value(a).total_cmp(&value(b)),
+    });
     let (leader, second) = (ranked.first()?, ranked.get(1));
-    let ratio = second.and_then(|second| ratio(leader, second, Metric::Decode, seed));
+    let ratio = second.and_then(|second| ratio(leader, second, metric, seed));
     let judgement = match ratio {
-        Some(ratio) => judge.judge(Metric::Decode, &ratio),
+        Some(ratio) => judge.judge(metric, &ratio),
         None => Judgement::invalid("no second row to compare with"),
     };
     Some(Standing { threads, leader: leader.row, second: second.map(|c| c.row), ratio, judgement })
@@ -146,7 +166,7 @@ fn judgement(
 }
 
 /// a / b over the blocks in which both have the metric.
-fn ratio(a: &CellSummary, b: &CellSummary, metric: Metric, seed: u64) -> Option<Ratio> {
+pub(crate) fn ratio(a: &CellSummary, b: &CellSummary, metric: Metric, seed: u64) -> Option<Ratio> {
     let denominators: BTreeMap<u32, f64> = b.metrics.get(&metric)?.samples.iter().copied().collect();
     let pairs: Vec<(f64, f64)> = a
         .metrics

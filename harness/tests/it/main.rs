@@ -26,5 +26,7 @@ mod run;
 mod support;
 mod tidy;
 #[cfg(unix)]
+mod track;
+#[cfg(unix)]
 mod verify;
 mod yardsticks;

@@ -1,8 +1,9 @@
 //! The file that describes a document over several bundles.
 
 use crate::bundle::{self, Bundle};
+use crate::history;
 use crate::published::Published;
-use crate::report::{Source, render_document};
+use crate::report::{Document, Nightly, Source, render_document_with};
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
@@ -17,6 +18,9 @@ struct Wire {
     schema: u32,
     /// Published figures to stand beside the measured ones.
     published: Option<PathBuf>,
+    /// The nightly history.
+    #[serde(default)]
+    history: Option<PathBuf>,
     /// A section each, in this order.
     bundles: Vec<PathBuf>,
 }
@@ -25,7 +29,7 @@ struct Wire {
 ///
 /// # Errors
 /// If the file, a bundle or the published figures cannot be read, with its path.
-pub(super) fn render(file: &Path) -> Result<String> {
+pub(super) fn render(file: &Path) -> Result<Document> {
     let shown = file.display();
     let text = std::fs::read_to_string(file).with_context(|| format!("{shown}: cannot read"))?;
     let wire: Wire = serde_yaml::from_str(&text).with_context(|| format!("{shown}"))?;
@@ -49,5 +53,9 @@ pub(super) fn render(file: &Path) -> Result<String> {
         .collect();
     let published = wire.published.as_deref().map(|path| Published::load(&dir.join(path))).transpose()?;
     let name = wire.published.as_deref().and_then(Path::file_name).unwrap_or_default().to_string_lossy();
-    Ok(render_document(&sources, published.as_ref().map(|published| (published, &*name))))
+    let published = published.as_ref().map(|published| (published, &*name));
+    let history = wire.history.as_deref().map(|path| history::read(&dir.join(path))).transpose()?;
+    let href = wire.history.as_deref().unwrap_or(Path::new("")).display().to_string();
+    let nightly = history.as_ref().map(|history| Nightly { history, href: &href });
+    Ok(render_document_with(&sources, published, nightly))
 }

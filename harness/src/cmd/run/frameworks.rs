@@ -9,7 +9,7 @@ use crate::framework::registry::Entry;
 use crate::framework::{Failure, Registry, notes_on_build, server_url};
 use crate::sample::FailureKind;
 use crate::scenario::{FrameworkSpec, Scenario};
-use crate::setup::{self, Located};
+use crate::setup::{self, Installation, Located};
 use anyhow::{Context, Result};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -142,7 +142,11 @@ pub(super) fn find(scenario: &Scenario, search: &Search) -> Result<Vec<Row>> {
                     Some(FoundProgram { path, flags, record }) => (Some(path), flags, Some(record)),
                     None => (None, None, None),
                 };
-                let record = FrameworkRecord { program: record, ..described(entry, &spec.label) };
+                let installation = program
+                    .as_deref()
+                    .and_then(|path| Installation::of(&entry.id, path, &entry.libraries, search.cache));
+                let record =
+                    FrameworkRecord { program: record, installation, ..described(entry, &spec.label) };
                 Row { record, options, program, flags, prepared: None }
             }
             Err(failure) => Row {
@@ -242,6 +246,8 @@ fn described(entry: &Entry, label: &str) -> FrameworkRecord {
         program: None,
         unavailable: None,
         prepared: None,
+        installation: None,
+        missing_model: None,
     }
 }
 

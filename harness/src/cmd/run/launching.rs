@@ -6,7 +6,7 @@ use super::planning::Planned;
 use super::progress::Progress;
 use super::provenance::now;
 use super::verifying::Verifying;
-use super::{Args, Usage, looking};
+use super::{Args, Usage, looking, refusing};
 use crate::bundle::{self, BundleError, Manifest, Writer};
 use crate::conditions::{CanaryRunner, Conditions, Sensors};
 use crate::framework::server::TRIES_MORE_MAX;
@@ -36,8 +36,20 @@ pub(super) enum Ended {
 /// Makes or reopens the bundle and carries out what remains of the plan. Returns the bundle's directory.
 pub(super) fn launch(args: &Args, loaded: &Loaded, planned: Planned) -> Result<(PathBuf, Ended)> {
     let interrupted = catch_signals()?;
-    let Planned { manifest, remaining } = planned;
+    let Planned { mut manifest, remaining } = planned;
     let redactor = loaded.redactor.clone();
+    let mut launcher = Launcher {
+        shim: std::env::current_exe().ok(),
+        logs_dir: PathBuf::new(),
+        timeout: Duration::from_secs(loaded.scenario.launch_timeout_s.into()),
+        interrupted,
+        redactor: redactor.clone(),
+        hidden_variables: loaded.registry.entries().iter().filter_map(|e| e.key_variable.clone()).collect(),
+    };
+    end_abandoned();
+    if args.resume.is_none() {
+        refusing::ask(loaded, &mut manifest, &launcher, args.allow_remote)?;
+    }
     let (mut writer, finished) = match &args.resume {
         Some(dir) => {
             let resumed =
@@ -52,15 +64,7 @@ pub(super) fn launch(args: &Args, loaded: &Loaded, planned: Planned) -> Result<(
             writer.append(&record).map_err(|error| not_recorded(args, writer.dir(), &error))?;
         }
     }
-    end_abandoned();
-    let launcher = Launcher {
-        shim: std::env::current_exe().ok(),
-        logs_dir: writer.logs_dir(),
-        timeout: Duration::from_secs(loaded.scenario.launch_timeout_s.into()),
-        interrupted,
-        redactor,
-        hidden_variables: loaded.registry.entries().iter().filter_map(|e| e.key_variable.clone()).collect(),
-    };
+    launcher.logs_dir = writer.logs_dir();
     let mut verifying = Verifying::after(loaded.resumed.iter().flat_map(|bundle| &bundle.records));
     let canary = looking::canary(&loaded.scenario, &loaded.machine);
     let mut due = manifest.scenario.blocks;
@@ -128,7 +132,7 @@ fn one(
     let before = canary.map(|canary| (canary.run(), Sensors::read()));
     let started_at = now();
     let mut environment = BTreeMap::new();
-    let (argv, wall_ns, outcome) = match spec(loaded, planned, verify, allow_remote)? {
+    let (argv, wall_ns, outcome) = match spec(loaded, planned, verify, allow_remote, &loaded.model.path)? {
         Ok(mut spec) => {
             spec.cpus = looking::cpus(loaded.scenario.pin, planned.cell.threads);
             match launcher.launch(&planned.launch_id, planned.cell.threads, &spec) {
@@ -174,12 +178,13 @@ fn failed(failure: Failure) -> Outcome {
     Outcome::Failed { kind: failure.kind, message: failure.message, stderr_tail: String::new() }
 }
 
-/// Describes one launch.
-fn spec(
+/// Describes one launch, of the model file at `model`.
+pub(super) fn spec(
     loaded: &Loaded,
     planned: &PlannedLaunch,
     verify: Option<Verify>,
     allow_remote: bool,
+    model: &Path,
 ) -> Result<Result<LaunchSpec, Failure>> {
     let scenario = &loaded.scenario;
     let row = row_of(loaded, planned).with_context(|| format!("{}: no such row", planned.launch_id))?;
@@ -197,7 +202,7 @@ fn spec(
         flags: row.flags.as_ref(),
         prepared: row.prepared.as_deref(),
         harness: &harness,
-        model: ModelRef { path: &loaded.model.path, sha256: &loaded.model.sha256 },
+        model: ModelRef { path: model, sha256: &loaded.model.sha256 },
         launch_id: &planned.launch_id,
         workload,
         threads: planned.cell.threads,

@@ -71,8 +71,11 @@ fn a_process_that_left_the_group_is_ended_too() {
 #[cfg(target_os = "linux")]
 fn processes_of_a_living_harness_are_not_abandoned() {
     let own = format!("{}.7", sweep::new_mark().rsplit_once('.').expect("has a number").0);
-    let mut child =
-        std::process::Command::new("sleep").arg("300").env(sweep::MARK, own).spawn().expect("started");
+    let mut child = std::process::Command::new("sleep")
+        .arg("300")
+        .env(crate::system::MARK, own)
+        .spawn()
+        .expect("started");
     end_abandoned();
     assert!(child.try_wait().expect("known").is_none(), "still runs");
     child.kill().and_then(|()| child.wait()).expect("ended");
@@ -151,7 +154,7 @@ fn a_sampler_can_be_attached_to_a_running_process() {
     let mut line = String::new();
     std::io::BufReader::new(child.stdout.take().expect("piped")).read_line(&mut line).expect("read");
     let mut before = Memory::default();
-    linux::Tree::new(child.id()).poll(&mut before);
+    crate::system::Tree::new(child.id()).poll(&mut before);
     assert!(before.rss_peak_bytes.is_some_and(|bytes| bytes > 40_000_000), "{before:?}");
     let usage = Sampler::attach(child.id()).finish();
     child.kill().and_then(|()| child.wait()).expect("ended");

@@ -1,12 +1,11 @@
 //! What follows from the figures of a run: each row of these tables is made by a rule and names what it rests on.
 
 use super::Run;
-use crate::rating::{efficiency_stars, memory_stars, stars};
 use crate::report::tables::ratio_words;
 use crate::report::text::{bold_if, md};
 use crate::sample::Metric;
 use crate::summary::{CellSummary, Summary, WorkloadSummary};
-use crate::units::{fixed, show, show_mb, show_ms, show_percent};
+use crate::units::{fixed, show, show_mb, show_ms};
 use crate::verdict::Verdict;
 use serde::Serialize;
 
@@ -23,15 +22,15 @@ pub(super) struct Glance {
 }
 
 /// Subject and baseline of one workload and thread count.
-struct Pair<'a> {
-    workload: &'a WorkloadSummary,
-    threads: u32,
-    subject: &'a CellSummary,
-    baseline: &'a CellSummary,
+pub(super) struct Pair<'a> {
+    pub(super) workload: &'a WorkloadSummary,
+    pub(super) threads: u32,
+    pub(super) subject: &'a CellSummary,
+    pub(super) baseline: &'a CellSummary,
 }
 
 /// All of them that have launches.
-fn pairs(summary: &Summary) -> Vec<Pair<'_>> {
+pub(super) fn pairs(summary: &Summary) -> Vec<Pair<'_>> {
     let row = |is: fn(&crate::summary::Row) -> bool| summary.rows.iter().position(is);
     let (Some(subject), Some(baseline)) = (row(|r| r.is_subject), row(|r| r.is_baseline)) else {
         return Vec::new();
@@ -50,7 +49,7 @@ fn pairs(summary: &Summary) -> Vec<Pair<'_>> {
 }
 
 /// The workload with the model, as a table names them.
-fn workload_words(run: &Run, workload: &WorkloadSummary) -> String {
+pub(super) fn workload_words(run: &Run, workload: &WorkloadSummary) -> String {
     format!("{}, {}", md(&run.source.manifest.model.name), md(&workload.workload.name))
 }
 
@@ -73,7 +72,7 @@ pub(super) fn glance(run: &Run) -> Vec<Glance> {
 }
 
 /// The ratio to the baseline in words, and the verdict on it.
-fn versus(cell: &CellSummary, metric: Metric) -> (String, Option<Verdict>) {
+pub(super) fn versus(cell: &CellSummary, metric: Metric) -> (String, Option<Verdict>) {
     match cell.comparison(metric) {
         Some(comparison) => {
             (comparison.ratio.as_ref().map_or_else(dash, ratio_words), Some(comparison.judgement.verdict))
@@ -82,45 +81,8 @@ fn versus(cell: &CellSummary, metric: Metric) -> (String, Option<Verdict>) {
     }
 }
 
-fn dash() -> String {
+pub(super) fn dash() -> String {
     "–".to_owned()
-}
-
-/// What separates subject and baseline.
-#[derive(Debug, Serialize)]
-pub(super) struct Gap {
-    platform: String,
-    workload: String,
-    threads: u32,
-    share: String,
-    base_share: String,
-    prefill: String,
-    load: String,
-    ttft: String,
-    memory: String,
-}
-
-/// A row for each workload and thread count.
-pub(super) fn gaps(run: &Run) -> Vec<Gap> {
-    let gap = |pair: Pair| {
-        let share = |cell: &CellSummary| cell.roofline.map_or_else(dash, |r| show_percent(r.share));
-        let ratio = |metric| match versus(pair.subject, metric) {
-            (ratio, Some(verdict)) => format!("{ratio} {}", verdict.word_for(metric)),
-            (ratio, None) => ratio,
-        };
-        Gap {
-            platform: run.link(),
-            workload: workload_words(run, pair.workload),
-            threads: pair.threads,
-            share: share(pair.subject),
-            base_share: share(pair.baseline),
-            prefill: ratio(Metric::Prefill),
-            load: ratio(Metric::Load),
-            ttft: ratio(Metric::TtftWarm),
-            memory: ratio(Metric::PeakRss),
-        }
-    };
-    pairs(&run.summary).into_iter().map(gap).collect()
 }
 
 /// The best row of each metric.
@@ -216,34 +178,4 @@ pub(super) fn spectrum(run: &Run) -> Vec<Share> {
         }
     };
     shares.into_iter().map(words).collect()
-}
-
-/// A row's stars.
-#[derive(Debug, Serialize)]
-pub(super) struct Stars {
-    platform: String,
-    framework: String,
-    performance: String,
-    memory: String,
-}
-
-/// Every row that may be ranked on the fewest threads of the first workload.
-pub(super) fn position(run: &Run) -> Vec<Stars> {
-    let Some(workload) = run.summary.workloads.first() else { return Vec::new() };
-    let Some(&threads) = workload.threads.first() else { return Vec::new() };
-    let ranked: Vec<&CellSummary> = workload.at(threads).filter(|c| c.is_ranked()).collect();
-    let decode = |cell: &CellSummary| cell.estimate(Metric::Decode).map(|e| e.value);
-    let best = ranked.iter().filter_map(|c| decode(c)).fold(f64::MIN_POSITIVE, f64::max);
-    let overheads = ranked.iter().filter_map(|c| c.memory.overhead_bytes).filter(|o| *o > 0.0);
-    let least = overheads.min_by(f64::total_cmp);
-    let row = |cell: &&CellSummary| {
-        let row = &run.summary.rows[cell.row];
-        Stars {
-            platform: run.link(),
-            framework: bold_if(row.is_subject, md(&row.name)),
-            performance: decode(cell).map_or_else(dash, |v| stars(efficiency_stars(v / best))),
-            memory: cell.memory.overhead_bytes.map_or_else(dash, |o| stars(memory_stars(o, least))),
-        }
-    };
-    ranked.iter().map(row).collect()
 }

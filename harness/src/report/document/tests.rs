@@ -6,11 +6,11 @@ fn smallmind() -> Published {
     Published::parse("smallmind-2024-02-13.yaml", text).expect("valid")
 }
 
-fn source<'a>(run: &'a (Manifest, Vec<LaunchRecord>), href: &'a str) -> Source<'a> {
+pub(super) fn source<'a>(run: &'a (Manifest, Vec<LaunchRecord>), href: &'a str) -> Source<'a> {
     Source { manifest: &run.0, records: &run.1, href }
 }
 
-fn section_of<'a>(markdown: &'a str, from: &str, to: &str) -> &'a str {
+pub(super) fn section_of<'a>(markdown: &'a str, from: &str, to: &str) -> &'a str {
     let rest = &markdown[markdown.find(from).expect(from)..];
     &rest[..rest.find(to).expect(to)]
 }
@@ -41,6 +41,7 @@ fn it_has_the_sections_of_the_published_document_in_their_order() {
             "Where Each Framework Excels",
             "Normalized Efficiency Comparison",
             "Memory Efficiency Comparison",
+            "Use Case Recommendations",
             "Performance Evolution",
             "Industry Context",
             "Benchmark Methodology Notes",
@@ -109,4 +110,30 @@ fn sentences_and_ranks_follow_the_data() {
         assert_ne!(part(&before), part(&after), "{from}");
     }
     assert!(after.contains("slower"), "{after}");
+}
+
+#[test]
+fn the_history_has_its_section_and_its_charts() {
+    let run = testing::example();
+    let mut ratios = testing::steady(90);
+    ratios[70..].iter_mut().for_each(|ratio| *ratio *= 0.93);
+    let history = crate::history::history_of(testing::nights(&ratios, |_, _| {}));
+    let nightly = |history| Some(super::Nightly { history, href: "history/nightly.jsonl" });
+    let document = super::render_document_with(&[source(&run, "runs/a")], None, nightly(&history));
+    let section = section_of(&document.markdown, "## Performance Evolution", "## Industry Context");
+    assert!(
+        section.contains("90 sessions from 2026-01-01 to 2026-03-31 ([history](history/nightly.jsonl))"),
+        "{section}"
+    );
+    assert!(section.contains("| 2026-01-01 | 90 | 0 | 0.981"), "{section}");
+    assert!(section.contains("| 2026-03-12 worse: -6.9% \\[-7.3%"), "{section}");
+    let [(path, svg)] = &document.charts[..] else { panic!("one chart") };
+    assert_eq!(path, "history/charts/trend-nightly-engine-chat-t2-decode-tok-s-machine-a.svg");
+    assert!(svg.starts_with("<svg ") && section.contains(&format!("]({path})")), "{section}");
+    let empty = super::render_document_with(&[source(&run, "runs/a")], None, nightly(&Default::default()));
+    assert_eq!(empty.markdown, render_document(&[source(&run, "runs/a")], None));
+    assert!(
+        section_of(&empty.markdown, "## Performance Evolution", "## Industry Context")
+            .contains("There is no nightly history yet.")
+    );
 }

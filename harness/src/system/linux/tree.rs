@@ -1,13 +1,13 @@
-//! Linux: what procfs tells of a process and its descendants.
+//! What procfs tells of a process and its descendants.
 //!
 //! `VmHWM` is the kernel's own high-water mark, so that polling misses nothing; for several processes it is the sum
 //! of the marks of those alive, an upper bound. The anonymous and file-backed parts (shared memory counts as
 //! file-backed) and swap are the largest seen in polls. PSS is read once, at the end, because reading it stops the
 //! process for a while. Files are read here and not by a crate: it is done 50 times a second, next to a measurement.
 
-use super::ledger::{Ledger, ProcessUse, TaskUse};
 use crate::machine::topology::parse_cpu_list;
 use crate::sample::Memory;
+use crate::system::ledger::{Ledger, ProcessUse, Switches, TaskUse};
 use std::fs::File;
 use std::io::Read;
 
@@ -15,7 +15,7 @@ use std::io::Read;
 const RESET_HWM: &str = "5";
 
 /// A process and its descendants.
-pub(super) struct Tree {
+pub(crate) struct Tree {
     root: u32,
     /// Root first, as of the last walk.
     members: Vec<u32>,
@@ -23,18 +23,18 @@ pub(super) struct Tree {
 }
 
 impl Tree {
-    pub(super) fn new(root: u32) -> Tree {
+    pub(crate) fn new(root: u32) -> Tree {
         Tree { root, members: vec![root], buffer: String::with_capacity(4096) }
     }
 
     /// Resets the high-water marks of all members; whether it could be done for each.
-    pub(super) fn reset_marks(&mut self) -> bool {
+    pub(crate) fn reset_marks(&mut self) -> bool {
         self.find_members();
         self.members.iter().all(|pid| std::fs::write(format!("/proc/{pid}/clear_refs"), RESET_HWM).is_ok())
     }
 
     /// Takes the present sizes into `memory`; returns the number of threads.
-    pub(super) fn poll(&mut self, memory: &mut Memory) -> Option<u32> {
+    pub(crate) fn poll(&mut self, memory: &mut Memory) -> Option<u32> {
         let (mut peak, mut anon, mut file, mut swap, mut n_threads) = (None, None, None, None, None);
         let mut n_processes = 0;
         for pid in &self.members {
@@ -59,14 +59,14 @@ impl Tree {
     }
 
     /// Looks for descendants, and writes down what every process and thread used.
-    pub(super) fn walk(&mut self, ledger: &mut Ledger) {
+    pub(crate) fn walk(&mut self, ledger: &mut Ledger) {
         self.find_members();
         for pid in &self.members {
             let Some(stat) = read(&mut self.buffer, &format!("/proc/{pid}/stat")).and_then(Stat::parse)
             else {
                 continue;
             };
-            ledger.processes.insert((*pid, stat.start_ticks), stat.used);
+            ledger.processes.insert((u64::from(*pid), stat.start_ticks), stat.used);
             for tid in tasks(*pid) {
                 let path = |name: &str| format!("/proc/{pid}/task/{tid}/{name}");
                 let Some(stat) = read(&mut self.buffer, &path("stat")).and_then(Stat::parse) else {
@@ -76,15 +76,16 @@ impl Tree {
                     continue;
                 };
                 let ticks = stat.used.user_ticks + stat.used.system_ticks;
-                let Status { voluntary, involuntary, .. } = status;
-                ledger.tasks.insert((tid, stat.start_ticks), TaskUse { ticks, voluntary, involuntary });
+                let switches =
+                    Some(Switches { voluntary: status.voluntary, involuntary: status.involuntary });
+                ledger.tasks.insert((tid.into(), stat.start_ticks), TaskUse { ticks, switches });
                 ledger.cpus.extend(status.cpus.and_then(parse_cpu_list).into_iter().flatten());
             }
         }
     }
 
     /// Takes the present proportional set size into `memory`.
-    pub(super) fn poll_pss(&mut self, memory: &mut Memory) {
+    pub(crate) fn poll_pss(&mut self, memory: &mut Memory) {
         let mut pss = None;
         for pid in &self.members {
             let text = read(&mut self.buffer, &format!("/proc/{pid}/smaps_rollup"));

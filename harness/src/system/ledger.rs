@@ -8,38 +8,45 @@ use std::collections::{BTreeSet, HashMap};
 const BUSIEST_TICKS_MIN: u64 = 20;
 
 /// An id with the start time that tells it from a later owner of the same id.
-pub(super) type Key = (u32, u64);
+pub(crate) type Key = (u64, u64);
 
 /// What a process used so far, ended threads included.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct ProcessUse {
-    pub(super) user_ticks: u64,
-    pub(super) system_ticks: u64,
-    pub(super) minor_faults: u64,
-    pub(super) major_faults: u64,
+pub(crate) struct ProcessUse {
+    pub(crate) user_ticks: u64,
+    pub(crate) system_ticks: u64,
+    pub(crate) minor_faults: u64,
+    pub(crate) major_faults: u64,
 }
 
 /// What a thread used so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct TaskUse {
-    pub(super) ticks: u64,
-    pub(super) voluntary: u64,
-    pub(super) involuntary: u64,
+pub(crate) struct TaskUse {
+    pub(crate) ticks: u64,
+    /// Switches that the thread asked for by waiting, and those that it did not; `None` where the system tells neither.
+    pub(crate) switches: Option<Switches>,
+}
+
+/// How often a thread gave its processor away.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Switches {
+    pub(crate) voluntary: u64,
+    pub(crate) involuntary: u64,
 }
 
 /// The latest figures of every process and thread that was seen. They only grow, so that those of one that has ended
 /// stay what they were.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Ledger {
-    pub(super) processes: HashMap<Key, ProcessUse>,
-    pub(super) tasks: HashMap<Key, TaskUse>,
+pub(crate) struct Ledger {
+    pub(crate) processes: HashMap<Key, ProcessUse>,
+    pub(crate) tasks: HashMap<Key, TaskUse>,
     /// Processors on which any thread was allowed to run.
-    pub(super) cpus: BTreeSet<u32>,
+    pub(crate) cpus: BTreeSet<u32>,
 }
 
 impl Ledger {
     /// What was used since `earlier`; a tick takes 1 / `ticks_per_s`. Empty if no process was ever seen.
-    pub(super) fn since(&self, earlier: &Ledger, ticks_per_s: f64) -> CpuSpan {
+    pub(crate) fn since(&self, earlier: &Ledger, ticks_per_s: f64) -> CpuSpan {
         if self.processes.is_empty() {
             return CpuSpan::default();
         }
@@ -51,13 +58,14 @@ impl Ledger {
             let before = |key: &Key| earlier.tasks.get(key).map_or(0, of);
             self.tasks.iter().map(|(key, used)| of(used).saturating_sub(before(key))).collect()
         };
-        let switches = |of: fn(&TaskUse) -> u64| (!self.tasks.is_empty()).then(|| task(of).iter().sum());
+        let are_told = !self.tasks.is_empty() && self.tasks.values().all(|t| t.switches.is_some());
+        let switches = |of: fn(&TaskUse) -> u64| are_told.then(|| task(of).iter().sum());
         CpuSpan {
             user_s: Some(process(|p| p.user_ticks) as f64 / ticks_per_s),
             system_s: Some(process(|p| p.system_ticks) as f64 / ticks_per_s),
             threads_busy: n_busy(&task(|t| t.ticks)),
-            voluntary_switches: switches(|t| t.voluntary),
-            involuntary_switches: switches(|t| t.involuntary),
+            voluntary_switches: switches(|t| t.switches.map_or(0, |s| s.voluntary)),
+            involuntary_switches: switches(|t| t.switches.map_or(0, |s| s.involuntary)),
             major_faults: Some(process(|p| p.major_faults)),
             minor_faults: Some(process(|p| p.minor_faults)),
             ..CpuSpan::default()
@@ -76,10 +84,10 @@ fn n_busy(ticks: &[u64]) -> Option<u32> {
 mod tests {
     use super::*;
 
-    fn ledger(processes: &[(u32, u64)], tasks: &[(u32, u64)]) -> Ledger {
+    fn ledger(processes: &[(u64, u64)], tasks: &[(u64, u64)]) -> Ledger {
         let process =
             |user_ticks| ProcessUse { user_ticks, system_ticks: 1, minor_faults: 7, major_faults: 2 };
-        let task = |ticks| TaskUse { ticks, voluntary: 3, involuntary: 1 };
+        let task = |ticks| TaskUse { ticks, switches: Some(Switches { voluntary: 3, involuntary: 1 }) };
         Ledger {
             processes: processes.iter().map(|&(pid, ticks)| ((pid, 0), process(ticks))).collect(),
             tasks: tasks.iter().map(|&(tid, ticks)| ((tid, 0), task(ticks))).collect(),

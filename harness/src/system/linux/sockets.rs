@@ -1,9 +1,8 @@
-//! Which process listens on a port of this machine: Linux alone tells.
+//! Which process listens on a port of this machine.
 
 /// The process that listens on `port` of a loopback address, or of all; `None` where the system does not tell, or shows
 /// the process to others only.
-#[cfg(target_os = "linux")]
-pub(super) fn pid_on(port: u16) -> Option<u32> {
+pub(crate) fn listener_on(port: u16) -> Option<u32> {
     let inodes: Vec<String> = ["/proc/net/tcp", "/proc/net/tcp6"]
         .iter()
         .filter_map(|path| std::fs::read_to_string(path).ok())
@@ -14,25 +13,13 @@ pub(super) fn pid_on(port: u16) -> Option<u32> {
     pids.find(|&pid| holds(pid, &inodes))
 }
 
-#[cfg(not(target_os = "linux"))]
-pub(super) fn pid_on(_port: u16) -> Option<u32> {
-    None
-}
-
 /// Name of a process, as the system shows it.
-#[cfg(target_os = "linux")]
-pub(super) fn name_of(pid: u32) -> Option<String> {
+pub(crate) fn process_name(pid: u32) -> Option<String> {
     Some(std::fs::read_to_string(format!("/proc/{pid}/comm")).ok()?.trim().to_owned())
-}
-
-#[cfg(not(target_os = "linux"))]
-pub(super) fn name_of(_pid: u32) -> Option<String> {
-    None
 }
 
 /// Inodes of the sockets that listen on `port` in a table of `/proc/net` (proc(5)): local address, remote address and
 /// state are the second to fourth columns, the inode is the tenth; state 0A is LISTEN.
-#[cfg(target_os = "linux")]
 fn listening_inodes(table: &str, port: u16) -> Vec<String> {
     let inode = |line: &str| {
         let columns: Vec<&str> = line.split_whitespace().collect();
@@ -43,7 +30,6 @@ fn listening_inodes(table: &str, port: u16) -> Vec<String> {
     table.lines().skip(1).filter_map(inode).collect()
 }
 
-#[cfg(target_os = "linux")]
 fn holds(pid: u32, inodes: &[String]) -> bool {
     let Ok(files) = std::fs::read_dir(format!("/proc/{pid}/fd")) else { return false };
     files.flatten().filter_map(|file| std::fs::read_link(file.path()).ok()).any(|target| {
@@ -53,7 +39,7 @@ fn holds(pid: u32, inodes: &[String]) -> bool {
     })
 }
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
 mod tests {
     use super::*;
 
@@ -72,8 +58,8 @@ mod tests {
     fn the_process_that_listens_is_found() {
         let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a port");
         let port = listener.local_addr().expect("bound").port();
-        assert_eq!(pid_on(port), Some(std::process::id()));
+        assert_eq!(listener_on(port), Some(std::process::id()));
         drop(listener);
-        assert_eq!(pid_on(port), None);
+        assert_eq!(listener_on(port), None);
     }
 }
