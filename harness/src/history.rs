@@ -6,6 +6,7 @@
 
 mod change;
 mod check;
+mod export;
 mod id;
 mod of_bundle;
 mod parse;
@@ -16,6 +17,7 @@ mod store;
 
 pub use change::{Change, RULES, Rules, changes};
 pub use check::{Checked, Finding, Kind, Unjudged, WATCHED, check};
+pub use export::{Better, ExportFile, bencher, github, otava};
 pub use id::{Id, metric_named};
 pub use of_bundle::{Commits, PREVIOUS_SUFFIX, lines};
 pub use record::{Against, Baseline, HISTORY_SCHEMA, Line, Point, RowVersion, Session};

@@ -6,6 +6,7 @@
 
 pub mod units;
 pub mod escape;
+pub mod html;
 pub mod rating;
 pub mod published;
 pub mod redact;

@@ -6,6 +6,7 @@ mod method;
 mod published;
 mod tables;
 mod text;
+mod trends;
 mod trust;
 mod variants;
 mod verification;
@@ -15,6 +16,7 @@ use crate::bundle::Manifest;
 use crate::chart::{Chart, charts};
 pub use document::{Document, Nightly, Source, render_document, render_document_with};
 pub use published::render_published;
+pub use trends::{Trends, render_trends};
 
 use crate::sample::LaunchRecord;
 use crate::summary::{summarize, to_csv};
@@ -32,7 +34,17 @@ pub struct Rendered {
     pub summary_csv: String,
 }
 
-const TEMPLATES: [(&str, &str); 19] = [
+impl Rendered {
+    /// The report as one HTML page with its charts.
+    pub fn html(&self) -> String {
+        crate::html::page(&self.markdown, |path| {
+            let name = path.strip_prefix("charts/")?;
+            self.charts.iter().find(|chart| chart.0 == name).map(|chart| chart.1.as_str())
+        })
+    }
+}
+
+const TEMPLATES: [(&str, &str); 20] = [
     ("published.md.tera", include_str!("../templates/published.md.tera")),
     ("table.md.tera", include_str!("../templates/table.md.tera")),
     ("features.md.tera", include_str!("../templates/features.md.tera")),
@@ -41,6 +53,7 @@ const TEMPLATES: [(&str, &str); 19] = [
     ("conclusion.md.tera", include_str!("../templates/conclusion.md.tera")),
     ("document.md.tera", include_str!("../templates/document.md.tera")),
     ("evolution.md.tera", include_str!("../templates/evolution.md.tera")),
+    ("trends.md.tera", include_str!("../templates/trends.md.tera")),
     ("gaps.md.tera", include_str!("../templates/gaps.md.tera")),
     ("gap_words.md.tera", include_str!("../templates/gap_words.md.tera")),
     ("report.md.tera", include_str!("../templates/report.md.tera")),

@@ -328,12 +328,12 @@ fn row(manifest: &Manifest, spec: &FrameworkSpec) -> Row {
     let found: Option<&FrameworkRecord> = manifest.frameworks.iter().find(|f| f.label == *label);
     let said = |f: fn(&FrameworkRecord) -> &String| found.map(f).cloned().unwrap_or_default();
     let is_simulated = id == SIMULATED_ID;
-    // Two rows of one framework share its display name; the label tells them apart.
-    let shared = manifest.scenario.frameworks.iter().filter(|f| f.id == *id).count() > 1;
+    let same: Vec<&str> =
+        manifest.scenario.frameworks.iter().filter(|f| f.id == *id).map(|f| f.label.as_str()).collect();
     let name = match said(|f| &f.display_name) {
         name if name.is_empty() => label.clone(),
         name if variant.is_some() => variant_name(&name, id, variant.as_ref()),
-        name if shared && name != *label => format!("{name}, {label}"),
+        name if same.len() > 1 => shared_name(&name, id, label, &same),
         name => name,
     };
     Row {
@@ -352,6 +352,18 @@ fn row(manifest: &Manifest, spec: &FrameworkSpec) -> Row {
         },
         variant: variant.clone(),
     }
+}
+
+/// The name of one of several rows of a framework: `llama.cpp (CPU)` where the label says no more than the id, else with what the
+/// label says besides, `llama.cpp (CPU), unmapped`. The whole label stands where that would be another row's.
+fn shared_name(name: &str, id: &str, label: &str, same: &[&str]) -> String {
+    if label == id || label == name {
+        return name.to_owned();
+    }
+    let rest =
+        [id, name].into_iter().find_map(|stem| label.strip_prefix(stem)?.strip_prefix(['-', '_', '+', ' ']));
+    let own = rest.filter(|rest| !rest.is_empty() && !same.contains(rest)).unwrap_or(label);
+    format!("{name}, {own}")
 }
 
 /// `llama.cpp (CPU) [repack on, load_mode none]`; with the label of the entry where it has one of its own.

@@ -74,29 +74,46 @@ pub(crate) fn example() -> (Manifest, Vec<LaunchRecord>) {
     (manifest, records)
 }
 
-/// Eight rows with long names, a wide range of speeds and five thread counts: what charts must find room for.
+/// Twelve rows, some with long names, a wide range of speeds and five thread counts: what charts must find room for.
 pub(crate) fn crowded() -> (Manifest, Vec<LaunchRecord>) {
-    let labels =
-        ["llama.cpp", "engine", "candle", "onnx", "mistral.rs", "transformers", "openvino", "lm-studio"];
-    let mut manifest = manifest(&labels, 6);
+    crowd(12)
+}
+
+/// The first `n_rows` of [`crowded`].
+pub(crate) fn crowd(n_rows: usize) -> (Manifest, Vec<LaunchRecord>) {
+    let labels = [
+        "llama.cpp",
+        "engine",
+        "candle",
+        "onnx",
+        "mistral.rs",
+        "transformers",
+        "openvino",
+        "lm-studio",
+        "ollama",
+        "ik_llama.cpp",
+        "ninth-stranger",
+        "tenth-stranger",
+    ];
+    let mut manifest = manifest(&labels[..n_rows], 6);
     manifest.scenario.threads = vec![1, 2, 4, 8, 16];
     manifest.plan = plan(&manifest.scenario);
     manifest.frameworks[5].display_name = "transformers with PyTorch, compiled, bfloat16 on AMX".to_owned();
     let mut records = Vec::new();
     for planned in &manifest.plan.launches {
         let row = labels.iter().position(|l| *l == planned.cell.framework).unwrap();
-        let decode_tok_s = [96.0, 95.5, 55.0, 48.0, 71.0, 9.0, 101.0, 94.0][row];
-        let parallel_share = [0.9, 0.88, 0.7, 0.68, 0.9, 0.3, 0.91, 0.87][row];
+        let decode_tok_s = [96.0, 95.5, 55.0, 48.0, 71.0, 4.0, 101.0, 94.0, 93.0, 97.0, 92.0, 12.0][row];
+        let parallel_share = [0.9, 0.88, 0.7, 0.68, 0.9, 0.3, 0.91, 0.87, 0.9, 0.89, 0.86, 0.31][row];
         let speed = Speed { decode_tok_s, parallel_share, anon_mb: 40 + 60 * row as u64 };
         records.push(measured(planned, speed, &manifest.scenario.workloads[0]));
     }
     (manifest, records)
 }
 
-/// As [`crowded`], with three of its rows (`candle` 55, `onnx` 48 and `mistral.rs` 71 tok/s on a thread) as variants of one
+/// As [`crowd`] of eight, with three of its rows (`candle` 55, `onnx` 48 and `mistral.rs` 71 tok/s on a thread) as variants of one
 /// entry.
 pub(crate) fn with_variants() -> (Manifest, Vec<LaunchRecord>) {
-    let (mut manifest, records) = crowded();
+    let (mut manifest, records) = crowd(8);
     for (row, value) in [(2, "a"), (3, "b"), (4, "c")] {
         let settings = vec![("mode".to_owned(), value.to_owned())];
         manifest.scenario.frameworks[row].variant = Some(Variant { of: "multi".to_owned(), settings });

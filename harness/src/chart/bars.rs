@@ -1,12 +1,13 @@
-//! Horizontal bars with intervals, in groups that share one axis.
+//! Horizontal bars with intervals, in groups that share one axis; points where values lie too far apart for bars.
 
 use super::Drawing;
+use super::axis::Axis;
 use super::canvas::{
-    Anchor, Axis, BODY, Canvas, Font, GRID, HEADING_HEIGHT, INK, MUTED, SMALL, STRONG, WIDTH, colour, fit,
-    picture, text_width, tint,
+    Anchor, BODY, Canvas, Font, GRID, HEADING_HEIGHT, INK, MUTED, SMALL, STRONG, WIDTH, fit, picture,
+    text_width,
 };
+use super::palette::{colour, shape, tint};
 use super::{shown_threads, threads_words};
-use crate::sample::Metric;
 use crate::stats::Estimate;
 use crate::summary::{CellSummary, NotRanked, Summary, WorkloadSummary};
 
@@ -14,8 +15,8 @@ use crate::summary::{CellSummary, NotRanked, Summary, WorkloadSummary};
 pub(super) struct Bars<'a> {
     /// Heading.
     pub(super) title: &'a str,
-    /// The metric.
-    pub(super) metric: Metric,
+    /// The value of a cell.
+    pub(super) value: fn(&CellSummary) -> Option<Estimate>,
     /// Axis title, with the unit.
     pub(super) axis: &'a str,
     /// The unit.
@@ -40,20 +41,28 @@ impl Bars<'_> {
         if estimates.is_empty() {
             return None;
         }
-        let max =
-            estimates.iter().map(|e| e.interval.map_or(e.value, |i| i.hi.max(e.value))).fold(0.0, f64::max);
+        let ends = |e: &Estimate| {
+            (
+                e.interval.map_or(e.value, |i| i.lo.min(e.value)),
+                e.interval.map_or(e.value, |i| i.hi.max(e.value)),
+            )
+        };
+        let max = estimates.iter().map(|e| ends(e).1).fold(0.0, f64::max);
+        let min = estimates.iter().map(|e| ends(e).0).fold(f64::INFINITY, f64::min);
         let n_groups = shown.len() as i32;
         let n_bars = shown.iter().flat_map(|&t| workload.shown_at(&summary.rows, t)).count() as i32;
         let plot_height = n_groups * (GROUP_TITLE + GROUP_GAP) + n_bars * PITCH;
         let height = HEADING_HEIGHT + plot_height + AXIS_HEIGHT;
         let left = label_width(summary);
-        let axis = Axis::from_zero(max, left, WIDTH - VALUE_WIDTH - 20, 5);
+        let axis = Axis::for_values(min, max, left, WIDTH - VALUE_WIDTH - 20, 5);
         let alt = self.alt(summary, workload);
         let subtitle =
             format!("{}; medians over launches, 95% bootstrap intervals", workload_words(workload));
         let svg = picture(height, self.title, &subtitle, &alt, |canvas| {
             let bottom = HEADING_HEIGHT + plot_height;
-            draw_axis(canvas, &axis, bottom, self.axis);
+            let title =
+                if axis.is_log() { format!("{}, logarithmic", self.axis) } else { self.axis.to_owned() };
+            draw_axis(canvas, &axis, bottom, &title);
             let mut y = HEADING_HEIGHT;
             for &threads in &shown {
                 canvas.text((20, y + 10), &threads_words(threads), STRONG, Anchor::Left);
@@ -69,26 +78,39 @@ impl Bars<'_> {
     }
 
     fn estimate(&self, cell: &CellSummary) -> Option<Estimate> {
-        if cell.gate_failed() { None } else { cell.estimate(self.metric) }
+        if cell.gate_failed() { None } else { (self.value)(cell) }
     }
 
     fn bar(&self, canvas: &Canvas, summary: &Summary, cell: &CellSummary, axis: &Axis, y: i32) {
-        draw_label(canvas, summary, cell.row, axis.at(0.0), y);
+        draw_label(canvas, summary, cell.row, axis.start(), y);
         let Some(estimate) = self.estimate(cell) else {
             let word = if cell.gate_failed() { "invalid: a gate failed" } else { "not measured" };
-            canvas.text((axis.at(0.0) + 8, y), word, SMALL, Anchor::Left);
+            canvas.text((axis.start() + 8, y), word, SMALL, Anchor::Left);
             return;
         };
         let requantized = matches!(cell.not_ranked, Some(NotRanked::Requantized(_)));
-        let fill = if requantized { tint(colour(cell.row)) } else { colour(cell.row) };
-        let end = axis.at(estimate.value).max(axis.at(0.0) + 1);
-        canvas.rect((axis.at(0.0), y - BAR / 2), (end, y + BAR / 2), fill);
+        let own = colour(summary, cell.row);
+        let fill = if requantized { tint(own) } else { own };
+        let end = axis.at(estimate.value).max(axis.start() + 1);
+        if axis.is_log() {
+            canvas.line((axis.start(), y), (end, y), GRID, 1);
+        } else {
+            canvas.rect((axis.start(), y - BAR / 2), (end, y + BAR / 2), fill);
+        }
         let mut right = end;
+        let mut words =
+            format!("{}: {} {}", summary.rows[cell.row].name, (self.show)(estimate.value), self.unit);
         if let Some(interval) = estimate.interval {
             canvas.whisker_x(y, (axis.at(interval.lo), axis.at(interval.hi)), INK);
             right = right.max(axis.at(interval.hi));
+            words += &format!(" [{}, {}]", (self.show)(interval.lo), (self.show)(interval.hi));
+        }
+        if axis.is_log() {
+            canvas.point((end, y), 5, shape(cell.row), fill);
         }
         canvas.text((right + 9, y), &(self.show)(estimate.value), BODY, Anchor::Left);
+        let words = format!("{words}, {}, {} launches", threads_words(cell.threads), estimate.n);
+        canvas.value((axis.start(), y - PITCH / 2), (right + VALUE_WIDTH, y + PITCH / 2), words);
     }
 
     fn alt(&self, summary: &Summary, workload: &WorkloadSummary) -> String {
@@ -132,7 +154,8 @@ pub(super) fn draw_label(canvas: &Canvas, summary: &Summary, row: usize, x: i32,
     canvas.text((x - 8, y), &name, font, Anchor::Right);
 }
 
-fn row_font(is_subject: bool) -> Font {
+/// Of a row's name.
+pub(super) fn row_font(is_subject: bool) -> Font {
     if is_subject { STRONG } else { BODY }
 }
 
@@ -143,7 +166,7 @@ pub(super) fn draw_axis(canvas: &Canvas, axis: &Axis, bottom: i32, title: &str) 
         canvas.line((*x, HEADING_HEIGHT), (*x, bottom), GRID, 1);
         canvas.text((*x, bottom + 12), label, SMALL, Anchor::Middle);
     }
-    canvas.line((axis.at(0.0), HEADING_HEIGHT), (axis.at(0.0), bottom), MUTED, 1);
-    let middle = (axis.at(0.0) + ticks.last().map_or(axis.at(0.0), |t| t.0)) / 2;
+    canvas.line((axis.start(), HEADING_HEIGHT), (axis.start(), bottom), MUTED, 1);
+    let middle = (axis.start() + ticks.last().map_or(axis.start(), |t| t.0)) / 2;
     canvas.text((middle, bottom + 34), title, SMALL, Anchor::Middle);
 }

@@ -1,9 +1,12 @@
 //! A drawing surface in pixels over plotters' SVG backend, with the charts' palette.
 
+use super::palette::Shape;
 use crate::escape::printable;
 use plotters::coord::Shift;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
+use std::cell::RefCell;
+use std::fmt::Write;
 
 /// Width of every chart.
 pub(super) const WIDTH: i32 = 760;
@@ -18,29 +21,6 @@ pub(super) const GRID: RGBColor = RGBColor(225, 229, 234);
 pub(super) const BAND: RGBColor = RGBColor(238, 241, 245);
 const PANEL: RGBColor = RGBColor(255, 255, 255);
 const BORDER: RGBColor = RGBColor(208, 215, 222);
-
-/// Okabe and Ito's palette, which colour-blind readers tell apart; its yellow, too light for a line, comes last.
-const PALETTE: [RGBColor; 8] = [
-    RGBColor(0, 114, 178),
-    RGBColor(213, 94, 0),
-    RGBColor(0, 158, 115),
-    RGBColor(204, 121, 167),
-    RGBColor(230, 159, 0),
-    RGBColor(86, 180, 233),
-    RGBColor(90, 90, 90),
-    RGBColor(200, 186, 30),
-];
-
-/// The colour of a row, the same in every chart.
-pub(super) fn colour(row: usize) -> RGBColor {
-    PALETTE[row % PALETTE.len()]
-}
-
-/// A lighter shade of a colour.
-pub(super) fn tint(RGBColor(r, g, b): RGBColor) -> RGBColor {
-    let lighten = |c: u8| 255 - (255 - c) / 5 * 2;
-    RGBColor(lighten(r), lighten(g), lighten(b))
-}
 
 /// Where text hangs on its point.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,6 +55,8 @@ const TITLE: Font = Font { size: 16, bold: true, colour: INK };
 /// The surface. Drawing to memory cannot fail.
 pub(super) struct Canvas<'a> {
     area: DrawingArea<SVGBackend<'a>, Shift>,
+    /// Places that tell a value: corners and words.
+    values: RefCell<Vec<([i32; 4], String)>>,
 }
 
 /// Draws a chart with its panel, heading and subheading; returns the SVG with title and description.
@@ -86,18 +68,35 @@ pub(super) fn picture(
     draw: impl FnOnce(&Canvas),
 ) -> String {
     let mut svg = String::new();
-    {
+    let values = {
         let backend = SVGBackend::with_string(&mut svg, (WIDTH as u32, height as u32));
-        let canvas = Canvas { area: backend.into_drawing_area() };
+        let canvas = Canvas { area: backend.into_drawing_area(), values: RefCell::default() };
         canvas.rect((0, 0), (WIDTH, height), BORDER);
         canvas.rect((1, 1), (WIDTH - 1, height - 1), PANEL);
-        canvas.text((20, 26), title, TITLE, Anchor::Left);
-        canvas.text((20, 47), subtitle, SMALL, Anchor::Left);
+        canvas.text((20, 26), &fit(title, WIDTH - 40, TITLE), TITLE, Anchor::Left);
+        canvas.text((20, 47), &fit(subtitle, WIDTH - 40, SMALL), SMALL, Anchor::Left);
         draw(&canvas);
         canvas.area.present().expect("drawing to memory succeeds");
-    }
+        canvas.values.take()
+    };
+    let end = svg.rfind("</svg>").unwrap_or(svg.len());
+    svg.insert_str(end, &value_places(&values));
     let labels = format!("<title>{}</title>\n<desc>{}</desc>\n", xml(title), xml(description));
     svg.replacen("<svg ", "<svg role=\"img\" ", 1).replacen(">\n", &format!(">\n{labels}"), 1)
+}
+
+/// Invisible places over the marks, which a browser shows the words of.
+fn value_places(values: &[([i32; 4], String)]) -> String {
+    let mut places = String::new();
+    for ([x, y, width, height], words) in values {
+        let words = xml(words);
+        writeln!(
+            places,
+            "<g><title>{words}</title><rect x=\"{x}\" y=\"{y}\" width=\"{width}\" height=\"{height}\" fill-opacity=\"0\"/></g>"
+        )
+        .expect("writing to memory succeeds");
+    }
+    places
 }
 
 /// Height taken by the heading.
@@ -133,6 +132,24 @@ impl<'a> Canvas<'a> {
     /// A filled disc.
     pub(super) fn dot(&self, at: (i32, i32), radius: i32, colour: RGBColor) {
         self.draw(&Circle::new(at, radius, colour.filled()));
+    }
+
+    /// A point of some shape, about as large as a disc of this radius.
+    pub(super) fn point(&self, (x, y): (i32, i32), radius: i32, shape: Shape, colour: RGBColor) {
+        let r = radius;
+        let corners = match shape {
+            Shape::Circle => return self.dot((x, y), r, colour),
+            Shape::Square => return self.rect((x - r, y - r), (x + r, y + r), colour),
+            Shape::Diamond => vec![(x - r - 1, y), (x, y - r - 1), (x + r + 1, y), (x, y + r + 1)],
+            Shape::Triangle => vec![(x - r - 1, y + r), (x, y - r - 1), (x + r + 1, y + r)],
+        };
+        self.draw(&Polygon::new(corners, colour.filled()));
+    }
+
+    /// What a browser shows for the place between two corners.
+    pub(super) fn value(&self, from: (i32, i32), to: (i32, i32), words: impl Into<String>) {
+        let corners = [from.0, from.1, (to.0 - from.0).max(1), (to.1 - from.1).max(1)];
+        self.values.borrow_mut().push((corners, words.into()));
     }
 
     /// A horizontal interval with ends.
@@ -197,47 +214,6 @@ pub(super) fn fit(text: &str, width: i32, font: Font) -> String {
         cut.pop();
     }
     cut.trim_end().to_owned() + "…"
-}
-
-/// A linear axis from 0 in pixels, with round ticks.
-pub(super) struct Axis {
-    max: f64,
-    from: i32,
-    to: i32,
-    step: f64,
-}
-
-impl Axis {
-    /// From 0 to a little more than `max`, between two pixels.
-    pub(super) fn from_zero(max: f64, from: i32, to: i32, ticks: u32) -> Self {
-        let max = if max > 0.0 { max } else { 1.0 };
-        let rough = max / f64::from(ticks.max(1));
-        let power = 10f64.powf(rough.log10().floor());
-        let step =
-            [1.0, 2.0, 2.5, 5.0, 10.0].into_iter().find(|m| m * power >= rough * 0.999).unwrap_or(10.0);
-        Axis { max: max * 1.02, from, to, step: step * power }
-    }
-
-    /// The pixel of a value.
-    pub(super) fn at(&self, value: f64) -> i32 {
-        self.from + (value / self.max * f64::from(self.to - self.from)).round() as i32
-    }
-
-    /// Ticks with their labels.
-    pub(super) fn ticks(&self) -> Vec<(i32, String)> {
-        let decimals = (-self.step.log10().floor()).max(0.0) as usize;
-        let decimals = if (self.step / 10f64.powf(self.step.log10().floor()) - 2.5).abs() < 1e-6 {
-            decimals + 1
-        } else {
-            decimals
-        };
-        let decimals = if self.step >= 10.0 { 0 } else { decimals };
-        (0..)
-            .map(|i| f64::from(i) * self.step)
-            .take_while(|&v| v <= self.max)
-            .map(|v| (self.at(v), crate::units::fixed(v, decimals)))
-            .collect()
-    }
 }
 
 fn xml(text: &str) -> String {

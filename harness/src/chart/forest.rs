@@ -2,9 +2,9 @@
 
 use super::bars::{draw_label, label_width, workload_words};
 use super::canvas::{
-    Anchor, BAND, BODY, Canvas, GRID, HEADING_HEIGHT, INK, MUTED, SMALL, STRONG, WIDTH, colour, picture,
-    text_width,
+    Anchor, BAND, BODY, Canvas, GRID, HEADING_HEIGHT, INK, MUTED, SMALL, STRONG, WIDTH, picture, text_width,
 };
+use super::palette::{colour, shape};
 use super::{ChartKind, Drawing, shown_threads, threads_words};
 use crate::sample::Metric;
 use crate::stats::Ratio;
@@ -55,7 +55,7 @@ fn draw(summary: &Summary, workload: &WorkloadSummary) -> Option<Drawing> {
     let title = format!("Ratio to {}", baseline.name);
     let alt = alt(summary, &title, &groups);
     let subtitle = format!(
-        "{}; geometric mean over blocks, 95% BCa intervals; band: ±{}%",
+        "{}; geometric means, 95% intervals; band: ±{}%",
         workload_words(workload),
         crate::units::show(summary.margin * 100.0).trim_end_matches('0').trim_end_matches('.')
     );
@@ -69,7 +69,7 @@ fn draw(summary: &Summary, workload: &WorkloadSummary) -> Option<Drawing> {
             y += GROUP_TITLE;
             for (row, ratio, verdict) in &group.rows {
                 draw_label(canvas, summary, *row, scale.from, y + PITCH / 2);
-                draw_ratio(canvas, &scale, *row, ratio, *verdict, y + PITCH / 2);
+                draw_ratio(canvas, summary, &scale, (*row, ratio, *verdict), y + PITCH / 2);
                 y += PITCH;
             }
             y += GROUP_GAP;
@@ -125,16 +125,24 @@ fn axis(canvas: &Canvas, scale: &Scale, bottom: i32) {
     canvas.text((middle, bottom + 34), "throughput / baseline's (right is faster)", SMALL, Anchor::Middle);
 }
 
-fn draw_ratio(canvas: &Canvas, scale: &Scale, row: usize, ratio: &Ratio, verdict: Verdict, y: i32) {
+fn draw_ratio(
+    canvas: &Canvas,
+    summary: &Summary,
+    scale: &Scale,
+    (row, ratio, verdict): (usize, &Ratio, Verdict),
+    y: i32,
+) {
     let mut text = show_ratio(ratio.value);
     if let Some(interval) = ratio.interval {
         canvas.whisker_x(y, (scale.at(interval.lo), scale.at(interval.hi)), INK);
         text = format!("{text} [{}, {}]", show_ratio(interval.lo), show_ratio(interval.hi));
     }
-    canvas.dot((scale.at(ratio.value), y), 5, colour(row));
+    canvas.point((scale.at(ratio.value), y), 5, shape(row), colour(summary, row));
     let x = scale.to + 16;
     canvas.text((x, y), &text, SMALL, Anchor::Left);
     canvas.text((WIDTH - 16, y), verdict.word(), BODY, Anchor::Right);
+    let words = format!("{}: {text}, {}, {} blocks", summary.rows[row].name, verdict.word(), ratio.n);
+    canvas.value((scale.from, y - PITCH / 2), (scale.to, y + PITCH / 2), words);
 }
 
 fn alt(summary: &Summary, title: &str, groups: &[Group]) -> String {

@@ -1,9 +1,9 @@
 //! Memory by framework: the file-backed and the anonymous part, the peak, and the model file as a line.
 
+use super::axis::Axis;
 use super::bars::{draw_axis, draw_label, label_width, workload_words};
-use super::canvas::{
-    Anchor, Axis, BODY, Canvas, HEADING_HEIGHT, INK, MUTED, SMALL, WIDTH, colour, picture, tint,
-};
+use super::canvas::{Anchor, BODY, Canvas, HEADING_HEIGHT, INK, MUTED, SMALL, WIDTH, picture};
+use super::palette::{colour, tint};
 use super::{ChartKind, Drawing, threads_words};
 use crate::sample::Metric;
 use crate::summary::{CellSummary, Summary, WorkloadSummary};
@@ -35,7 +35,7 @@ fn draw(summary: &Summary, workload: &WorkloadSummary) -> Option<Drawing> {
         for (i, cell) in cells.iter().enumerate() {
             let y = HEADING_HEIGHT + LEGEND_HEIGHT + i as i32 * PITCH + PITCH / 2;
             draw_label(canvas, summary, cell.row, axis.at(0.0), y);
-            bar(canvas, cell, &axis, y);
+            bar(canvas, summary, cell, &axis, y);
         }
         let x = axis.at(model / BYTES_PER_MB);
         canvas.dashed((x, HEADING_HEIGHT + LEGEND_HEIGHT), (x, bottom), INK);
@@ -43,7 +43,7 @@ fn draw(summary: &Summary, workload: &WorkloadSummary) -> Option<Drawing> {
     Some(Drawing { alt, svg })
 }
 
-fn bar(canvas: &Canvas, cell: &CellSummary, axis: &Axis, y: i32) {
+fn bar(canvas: &Canvas, summary: &Summary, cell: &CellSummary, axis: &Axis, y: i32) {
     let at = |bytes: f64| axis.at(bytes / BYTES_PER_MB);
     let mut right = axis.at(0.0);
     if cell.gate_failed() {
@@ -51,8 +51,8 @@ fn bar(canvas: &Canvas, cell: &CellSummary, axis: &Axis, y: i32) {
     }
     match parts(cell) {
         Some((file, anon)) => {
-            canvas.rect((at(0.0), y - BAR / 2), (at(file), y + BAR / 2), tint(colour(cell.row)));
-            canvas.rect((at(file), y - BAR / 2), (at(file + anon), y + BAR / 2), colour(cell.row));
+            canvas.rect((at(0.0), y - BAR / 2), (at(file), y + BAR / 2), tint(colour(summary, cell.row)));
+            canvas.rect((at(file), y - BAR / 2), (at(file + anon), y + BAR / 2), colour(summary, cell.row));
             right = right.max(at(file + anon));
         }
         None if peak(cell).is_some() => {}
@@ -63,6 +63,15 @@ fn bar(canvas: &Canvas, cell: &CellSummary, axis: &Axis, y: i32) {
         right = right.max(at(peak));
         canvas.text((right + 9, y), &show_mb(peak), BODY, Anchor::Left);
     }
+    canvas.value((at(0.0), y - PITCH / 2), (right + VALUE_WIDTH, y + PITCH / 2), words(summary, cell));
+}
+
+/// `engine: 639 MB (6.8 file-backed, 632 anonymous)`
+fn words(summary: &Summary, cell: &CellSummary) -> String {
+    let peak = peak(cell).map_or("–".to_owned(), show_mb);
+    let parts = parts(cell)
+        .map(|(file, anon)| format!(" ({} file-backed, {} anonymous)", show_mb(file), show_mb(anon)));
+    format!("{}: {peak} MB{}", summary.rows[cell.row].name, parts.unwrap_or_default())
 }
 
 fn legend(canvas: &Canvas, x: i32) {

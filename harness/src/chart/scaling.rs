@@ -1,9 +1,10 @@
-//! Decode throughput relative to one thread, with the ideal line.
+//! Decode throughput relative to one thread, with the ideal line and what the read bandwidth allows.
 
-use super::bars::workload_words;
-use super::canvas::{
-    Anchor, BODY, Canvas, GRID, HEADING_HEIGHT, MUTED, SMALL, STRONG, WIDTH, colour, fit, picture,
-};
+use super::axis::Axis;
+use super::bars::{row_font, workload_words};
+use super::canvas::{MUTED, SMALL, fit, picture};
+use super::lines::{self, Line};
+use super::palette::{colour, shape};
 use super::{ChartKind, Drawing, threads_words};
 use crate::stats::Interval;
 use crate::summary::{Summary, WorkloadSummary};
@@ -11,16 +12,11 @@ use crate::units::fixed;
 
 pub(super) const KIND: ChartKind = ChartKind { id: "scaling", draw };
 
-const HEIGHT: i32 = 420;
-const LEFT: i32 = 70;
-const RIGHT: i32 = WIDTH - 220;
-const BOTTOM: i32 = HEIGHT - 62;
-const TOP: i32 = HEADING_HEIGHT + 10;
-const LABEL_GAP: i32 = 18;
-/// From this many threads on, both axes are logarithmic.
-const LOG_FROM_THREADS: u32 = 16;
+/// From this number of threads on, both axes are logarithmic.
+const LOG_FROM_THREADS: f64 = 16.0;
 
-struct Line {
+/// A row's speed-up at each thread count that has one.
+struct Speedups {
     row: usize,
     points: Vec<(u32, f64, Option<Interval>)>,
 }
@@ -29,6 +25,7 @@ struct Line {
 struct Scale {
     max: f64,
     log: bool,
+    bottom: i32,
 }
 
 impl Scale {
@@ -36,125 +33,129 @@ impl Scale {
         if self.log { value.max(0.5).log2() / self.max.log2() } else { value / self.max }
     }
 
-    fn x(&self, threads: f64) -> i32 {
-        LEFT + (self.share(threads) * f64::from(RIGHT - LEFT)).round() as i32
+    fn x(&self, threads: u32) -> i32 {
+        lines::LEFT + (self.share(f64::from(threads)) * f64::from(lines::RIGHT - lines::LEFT)).round() as i32
     }
 
-    fn y(&self, scaling: f64) -> i32 {
-        BOTTOM - (self.share(scaling) * f64::from(BOTTOM - TOP)).round() as i32
+    fn y(&self, speedup: f64) -> i32 {
+        self.bottom - (self.share(speedup) * f64::from(self.bottom - lines::TOP)).round() as i32
     }
 }
 
 fn draw(summary: &Summary, workload: &WorkloadSummary) -> Option<Drawing> {
-    let lines = lines(summary, workload);
-    if lines.is_empty() {
+    let all = speedups(summary, workload);
+    if all.is_empty() {
         return None;
     }
-    let most = f64::from(*workload.threads.last()?);
-    let highest =
-        lines.iter().flat_map(|l| &l.points).map(|p| p.2.map_or(p.1, |i| i.hi)).fold(most, f64::max);
-    let scale = Scale { max: highest, log: most >= f64::from(LOG_FROM_THREADS) };
-    let alt = alt(summary, &lines);
+    let most = *workload.threads.last()?;
+    let bandwidth = bandwidth(workload);
+    let highest = all
+        .iter()
+        .flat_map(|s| &s.points)
+        .map(|p| p.2.map_or(p.1, |i| i.hi))
+        .chain(bandwidth.iter().map(|b| b.1))
+        .fold(f64::from(most), f64::max);
+    let height = lines::height(all.len() + 2);
+    let bottom = lines::bottom(height);
+    let scale = Scale { max: highest, log: f64::from(most) >= LOG_FROM_THREADS, bottom };
+    let alt = alt(summary, &all, &bandwidth);
     let subtitle =
         format!("{}; decode(T) / decode(1), paired by block, 95% intervals", workload_words(workload));
-    let svg = picture(HEIGHT, "Thread scaling", &subtitle, &alt, |canvas| {
+    let svg = picture(height, "Thread scaling", &subtitle, &alt, |canvas| {
         axes(canvas, &scale, &workload.threads);
-        canvas.dashed((scale.x(1.0), scale.y(1.0)), (scale.x(most), scale.y(most)), MUTED);
-        for line in &lines {
-            draw_line(canvas, line, &scale);
+        let mut drawn = vec![limit(&scale, &[(1, 1.0), (most, f64::from(most))], "ideal")];
+        if bandwidth.len() > 1 {
+            drawn.push(limit(&scale, &bandwidth, "read bandwidth"));
         }
-        labels(canvas, summary, &lines, &scale, most);
+        drawn.extend(all.iter().map(|one| line(summary, one, &scale)));
+        lines::draw(canvas, &drawn, bottom);
     });
     Some(Drawing { alt, svg })
 }
 
-fn lines(summary: &Summary, workload: &WorkloadSummary) -> Vec<Line> {
-    let line = |row: usize| {
+fn speedups(summary: &Summary, workload: &WorkloadSummary) -> Vec<Speedups> {
+    let of = |row: usize| {
         let single = workload.cell(row, 1).filter(|c| c.n_measured > 0 && !c.gate_failed())?;
         let mut points = vec![(single.threads, 1.0, None)];
         points.extend(workload.threads.iter().filter_map(|&threads| {
             let cell = workload.cell(row, threads).filter(|c| !c.gate_failed())?;
             cell.scaling.map(|r| (threads, r.value, r.interval))
         }));
-        (points.len() > 1).then_some(Line { row, points })
+        (points.len() > 1).then_some(Speedups { row, points })
     };
-    (0..summary.rows.len()).filter_map(line).collect()
+    (0..summary.rows.len()).filter_map(of).collect()
 }
 
-fn axes(canvas: &Canvas, scale: &Scale, threads: &[u32]) {
-    let ticks: Vec<u32> = if scale.log {
-        (0..).map(|p| 1 << p).take_while(|&v: &u32| f64::from(v) <= scale.max).collect()
+/// The read bandwidth at each thread count that it was measured at, as a multiple of one thread's.
+fn bandwidth(workload: &WorkloadSummary) -> Vec<(u32, f64)> {
+    let at = |threads: u32| workload.at(threads).find_map(|c| Some(c.roofline.as_ref()?.read_gb_s));
+    let Some(single) = at(1) else { return Vec::new() };
+    workload.threads.iter().filter_map(|&threads| Some((threads, at(threads)? / single))).collect()
+}
+
+fn axes(canvas: &super::canvas::Canvas, scale: &Scale, threads: &[u32]) {
+    if scale.log {
+        let powers = (0..).map(|p| 1u32 << p).take_while(|&v| f64::from(v) <= scale.max);
+        for tick in powers {
+            lines::draw_tick(canvas, scale.y(f64::from(tick)), &format!("{tick}×"));
+        }
+        lines::draw_base(canvas, scale.bottom, "speed-up over one thread (×)");
     } else {
-        (0..=scale.max.floor() as u32).collect()
+        let axis = Axis::between(0.0, scale.max, scale.bottom, lines::TOP, 5);
+        lines::draw_y(canvas, &axis, scale.bottom, "speed-up over one thread (×)", "×");
+    }
+    let ticks: Vec<(i32, String)> = threads.iter().map(|&t| (scale.x(t), t.to_string())).collect();
+    lines::draw_x(canvas, &ticks, scale.bottom, "threads");
+}
+
+/// A dashed line of what cannot be exceeded.
+fn limit(scale: &Scale, points: &[(u32, f64)], name: &str) -> Line {
+    let last = points.last().map_or(1.0, |p| p.1);
+    Line {
+        points: points.iter().map(|p| (scale.x(p.0), scale.y(p.1))).collect(),
+        whiskers: Vec::new(),
+        values: Vec::new(),
+        colour: MUTED,
+        shape: None,
+        label: format!("{name} {}×", fixed(last, 2)),
+        font: SMALL,
+    }
+}
+
+fn line(summary: &Summary, Speedups { row, points }: &Speedups, scale: &Scale) -> Line {
+    let own = &summary.rows[*row];
+    let font = row_font(own.is_subject);
+    let words = |(threads, value, interval): &(u32, f64, Option<Interval>)| {
+        let interval = interval.map(|i| format!(" [{}, {}]", fixed(i.lo, 2), fixed(i.hi, 2)));
+        format!(
+            "{}: {}×{}, {}",
+            own.name,
+            fixed(*value, 2),
+            interval.unwrap_or_default(),
+            threads_words(*threads)
+        )
     };
-    for tick in ticks {
-        let y = scale.y(f64::from(tick));
-        canvas.line((LEFT, y), (RIGHT, y), GRID, 1);
-        canvas.text((LEFT - 10, y), &format!("{tick}×"), SMALL, Anchor::Right);
-    }
-    let mut last = -24;
-    for &count in threads {
-        let x = scale.x(f64::from(count));
-        canvas.line((x, BOTTOM), (x, BOTTOM + 5), MUTED, 1);
-        if x - last >= 24 {
-            canvas.text((x, BOTTOM + 16), &count.to_string(), SMALL, Anchor::Middle);
-            last = x;
-        }
-    }
-    canvas.line((LEFT, BOTTOM), (RIGHT, BOTTOM), MUTED, 1);
-    canvas.text(((LEFT + RIGHT) / 2, BOTTOM + 40), "threads", SMALL, Anchor::Middle);
-    canvas.text_upwards((24, (TOP + BOTTOM) / 2), "speed-up over one thread (×)", SMALL);
-}
-
-fn draw_line(canvas: &Canvas, line: &Line, scale: &Scale) {
-    let points: Vec<(i32, i32)> =
-        line.points.iter().map(|p| (scale.x(f64::from(p.0)), scale.y(p.1))).collect();
-    canvas.path(&points, colour(line.row), 2);
-    for (point, (_, _, interval)) in points.iter().zip(&line.points) {
-        if let Some(interval) = interval {
-            canvas.whisker_y(point.0, (scale.y(interval.lo), scale.y(interval.hi)), colour(line.row));
-        }
-        canvas.dot(*point, 4, colour(line.row));
+    Line {
+        points: points.iter().map(|p| (scale.x(p.0), scale.y(p.1))).collect(),
+        whiskers: points.iter().map(|p| p.2.map(|i| (scale.y(i.lo), scale.y(i.hi)))).collect(),
+        values: points.iter().map(words).collect(),
+        colour: colour(summary, *row),
+        shape: Some(shape(*row)),
+        label: format!("{} {}×", fit(&own.name, 128, font), fixed(points.last().map_or(1.0, |p| p.1), 2)),
+        font,
     }
 }
 
-/// Names beside the lines' ends, moved apart where they would collide, each tied to its line.
-fn labels(canvas: &Canvas, summary: &Summary, lines: &[Line], scale: &Scale, most: f64) {
-    let mut ends: Vec<(i32, i32, Option<&Line>)> = lines
-        .iter()
-        .filter_map(|l| l.points.last().map(|p| (scale.y(p.1), scale.x(f64::from(p.0)), Some(l))))
-        .collect();
-    ends.push((scale.y(most), scale.x(most), None));
-    ends.sort_by_key(|e| (e.0, e.2.map_or(0, |l| l.row + 1)));
-    let mut free_from = TOP;
-    for (y, x, line) in ends {
-        let label_y = y.max(free_from);
-        free_from = label_y + LABEL_GAP;
-        let tint = line.map_or(MUTED, |l| colour(l.row));
-        canvas.path(&[(x + 7, y), (RIGHT + 22, label_y), (RIGHT + 28, label_y)], tint, 1);
-        let (text, font) = match line {
-            None => ("ideal".to_owned(), SMALL),
-            Some(l) => {
-                let row = &summary.rows[l.row];
-                let value = l.points.last().map_or(1.0, |p| p.1);
-                let font = if row.is_subject { STRONG } else { BODY };
-                (format!("{} {}×", fit(&row.name, 120, font), fixed(value, 2)), font)
-            }
-        };
-        canvas.text((RIGHT + 33, label_y), &text, font, Anchor::Left);
-    }
-}
-
-fn alt(summary: &Summary, lines: &[Line]) -> String {
-    let rows: Vec<String> = lines
-        .iter()
-        .map(|l| {
-            let points: Vec<String> = l.points[1..]
-                .iter()
-                .map(|p| format!("{}× on {}", fixed(p.1, 2), threads_words(p.0)))
-                .collect();
-            format!("{} {}", summary.rows[l.row].name, points.join(", "))
-        })
-        .collect();
-    format!("Decode speed-up over one thread: {}", rows.join("; "))
+fn alt(summary: &Summary, all: &[Speedups], bandwidth: &[(u32, f64)]) -> String {
+    let on = |(threads, value): (u32, f64)| format!("{}× on {}", fixed(value, 2), threads_words(threads));
+    let row = |s: &Speedups| {
+        let points: Vec<String> = s.points[1..].iter().map(|p| on((p.0, p.1))).collect();
+        format!("{} {}", summary.rows[s.row].name, points.join(", "))
+    };
+    let rows: Vec<String> = all.iter().map(row).collect();
+    let limit = match bandwidth.last().filter(|last| last.0 > 1) {
+        Some(&last) => format!("; the read bandwidth {}", on(last)),
+        None => String::new(),
+    };
+    format!("Decode speed-up over one thread: {}{limit}", rows.join("; "))
 }

@@ -11,7 +11,7 @@ pub(super) const KIND: ChartKind = ChartKind { id: "throughput", draw };
 fn draw(summary: &Summary, workload: &WorkloadSummary) -> Option<Drawing> {
     let bars = Bars {
         title: "Decode throughput",
-        metric: Metric::Decode,
+        value: |cell| cell.estimate(Metric::Decode),
         axis: "generated tokens per second (more is better)",
         unit: "tok/s",
         show,

@@ -1,14 +1,15 @@
 //! A series over its nights: the ratio to the baseline with its interval, changes with the means between them, and epochs.
 
 use super::Drawing;
+use super::axis::Axis;
 use super::canvas::{
-    Anchor, Canvas, GRID, HEADING_HEIGHT, INK, MUTED, SMALL, STRONG, WIDTH, colour, fit, picture, text_width,
-    tint,
+    Anchor, Canvas, GRID, HEADING_HEIGHT, INK, MUTED, SMALL, STRONG, WIDTH, fit, picture, text_width,
 };
+use super::palette::{accent, tint};
 use super::threads_words;
-use crate::history::{Change, Epoch, RULES, Series, changes};
+use crate::history::{Change, Epoch, Night, RULES, Series, changes};
 use crate::summary::metric_key;
-use crate::units::{fixed, show_ratio};
+use crate::units::show_ratio;
 
 /// The last nights that are drawn: more would be less than two pixels each.
 const NIGHTS_MAX: usize = 330;
@@ -17,7 +18,7 @@ const RIGHT: i32 = WIDTH - 20;
 const TOP: i32 = HEADING_HEIGHT + 10;
 const BOTTOM: i32 = TOP + 220;
 const HEIGHT: i32 = BOTTOM + 42;
-const TICKS: usize = 5;
+const TICKS: u32 = 5;
 
 /// An epoch as far as it is drawn: its first night's place on the axis, and what it holds.
 struct Part<'a> {
@@ -106,17 +107,14 @@ fn scale(parts: &[Part], n_nights: usize) -> Option<Scale> {
 }
 
 fn axis(canvas: &Canvas, scale: &Scale) {
-    let decimals = if scale.hi - scale.lo < 0.05 { 3 } else { 2 };
-    for tick in 0..TICKS {
-        let ratio = scale.lo + (scale.hi - scale.lo) * (tick as f64 + 0.5) / TICKS as f64;
-        let y = scale.y(ratio);
+    for (y, label) in Axis::between(scale.lo, scale.hi, BOTTOM, TOP, TICKS).ticks() {
         canvas.line((LEFT, y), (RIGHT, y), GRID, 1);
-        canvas.text((LEFT - 8, y), &format!("{}×", fixed(ratio, decimals)), SMALL, Anchor::Right);
+        canvas.text((LEFT - 8, y), &format!("{label}×"), SMALL, Anchor::Right);
     }
 }
 
 fn draw_part(canvas: &Canvas, scale: &Scale, part: &Part) {
-    let own = colour(0);
+    let own = accent(0);
     let entered = &part.epoch.entered;
     let shown = |at: &usize| part.from + at >= scale.first;
     let x = |at: usize| scale.x(part.from + at);
@@ -133,7 +131,7 @@ fn draw_part(canvas: &Canvas, scale: &Scale, part: &Part) {
     edges.extend(part.changes.iter().map(|change| change.index));
     edges.push(entered.len());
     for change in part.changes.iter().filter(|change| shown(&change.index)) {
-        canvas.dashed((x(change.index), TOP), (x(change.index), BOTTOM), colour(1));
+        canvas.dashed((x(change.index), TOP), (x(change.index), BOTTOM), accent(1));
     }
     for range in edges.windows(2).filter(|range| range[1] > range[0] && shown(&(range[1] - 1))) {
         let mean =
@@ -142,8 +140,21 @@ fn draw_part(canvas: &Canvas, scale: &Scale, part: &Part) {
         canvas.line((x(from), scale.y(mean)), (x(range[1] - 1), scale.y(mean)), INK, 2);
     }
     for at in (0..entered.len()).filter(shown) {
-        canvas.dot((x(at), scale.y(entered[at].1)), if scale.n > 120 { 2 } else { 3 }, own);
+        let (night, ratio) = &entered[at];
+        let place = (x(at), scale.y(*ratio));
+        canvas.dot(place, if scale.n > 120 { 2 } else { 3 }, own);
+        canvas.value((place.0 - 3, place.1 - 6), (place.0 + 3, place.1 + 6), words(night, *ratio));
     }
+}
+
+/// `2026-11-25: 1.05 [1.03, 1.07], 10 blocks, commit 1a2b3c4d5e6f`
+fn words(night: &Night, ratio: f64) -> String {
+    let Night { session, point } = *night;
+    let ends = point.lo.zip(point.hi).map(|(lo, hi)| format!(" [{}, {}]", show_ratio(lo), show_ratio(hi)));
+    let commit = session.row(&point.row).and_then(|row| row.commit.as_deref());
+    let commit = commit.map(|commit| format!(", commit {}", commit.get(..12).unwrap_or(commit)));
+    let (ends, commit) = (ends.unwrap_or_default(), commit.unwrap_or_default());
+    format!("{}: {}{ends}, {} blocks{commit}", session.day(), show_ratio(ratio), point.n)
 }
 
 /// The day of the first night, of each epoch's first where there is room, and of the last.

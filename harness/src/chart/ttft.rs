@@ -11,7 +11,7 @@ pub(super) const KIND: ChartKind = ChartKind { id: "ttft", draw };
 fn draw(summary: &Summary, workload: &WorkloadSummary) -> Option<Drawing> {
     let bars = Bars {
         title: "Time to first token, warm",
-        metric: Metric::TtftWarm,
+        value: |cell| cell.estimate(Metric::TtftWarm),
         axis: "milliseconds from request to first token (less is better)",
         unit: "ms",
         show: show_ms,

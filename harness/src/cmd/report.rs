@@ -3,10 +3,11 @@
 mod document;
 
 use crate::bundle::{self, Bundle, write_atomically};
-use crate::chart::KINDS;
+use crate::chart::is_chart;
 use crate::escape::printable;
+use crate::html;
 use crate::published::Published;
-use crate::report::{Document, Rendered, render, render_published};
+use crate::report::{Rendered, render, render_published};
 use anyhow::{Context, Result, bail};
 use std::fs;
 use std::io::ErrorKind;
@@ -40,6 +41,9 @@ pub struct Args {
     /// file, of every one under reports/reference.
     #[arg(long, value_name = "FILE", num_args = 0.., conflicts_with = "bundles")]
     reference_only: Option<Vec<PathBuf>>,
+    /// Write the report as one self-contained HTML page too, beside the Markdown
+    #[arg(long)]
+    html: bool,
 }
 
 /// Writes the reports, or checks those that are there.
@@ -67,10 +71,12 @@ pub fn run(args: Args) -> Result<ExitCode> {
             Some(out) if dirs.len() == 1 => out.clone(),
             Some(out) => out.join(&bundle.manifest.id),
         };
+        let rendered = render(&bundle.manifest, &bundle.records);
+        let page = args.html.then(|| rendered.html());
         if args.check {
-            n_stale += check(&render(&bundle.manifest, &bundle.records), &out)?;
+            n_stale += check(&rendered, page.as_deref(), &out)?;
         } else {
-            println!("{}", write(&bundle, &out)?.display());
+            println!("{}", write_files(&rendered, page.as_deref(), &out)?.display());
         }
     }
     Ok(if n_stale == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -90,14 +96,14 @@ fn published(files: &[PathBuf], args: &Args) -> Result<ExitCode> {
         };
         let name = file.file_name().unwrap_or_default().to_string_lossy();
         let markdown = render_published(&published, &name);
-        n_stale += usize::from(!put_beside(file, &markdown, args)?);
+        n_stale += usize::from(!put_beside(file, &markdown, |_| None, args)?);
     }
     Ok(if n_stale == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Writes or checks the document over several bundles that `file` describes.
 fn document(file: &Path, args: &Args) -> Result<ExitCode> {
-    let Document { markdown, charts } = match document::render(file) {
+    let document = match document::render(file) {
         Ok(document) => document,
         Err(error) => {
             eprintln!("error: {}", printable(&format!("{error:#}")));
@@ -105,10 +111,10 @@ fn document(file: &Path, args: &Args) -> Result<ExitCode> {
         }
     };
     let mut is_current = true;
-    for (path, svg) in &charts {
+    for (path, svg) in &document.charts {
         is_current &= put(&beside(file, path, args), svg, args)?;
     }
-    is_current &= put_beside(file, &markdown, args)?;
+    is_current &= put_beside(file, &document.markdown, |path| document.picture(path), args)?;
     Ok(if is_current { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -118,16 +124,29 @@ fn beside(file: &Path, path: &str, args: &Args) -> PathBuf {
     args.out.as_deref().unwrap_or(dir).join(path)
 }
 
-/// Writes a document beside the file that it is made of, or into --out, or checks it there; whether it is current.
-fn put_beside(file: &Path, markdown: &str, args: &Args) -> Result<bool> {
-    let beside = file.with_extension("md");
-    let out = match &args.out {
-        Some(out) => out.join(beside.file_name().unwrap_or_default()),
-        None => beside,
+/// Writes a document beside the file that it is made of, or into --out, or checks it there, as a page too with --html; whether it
+/// is current.
+fn put_beside<'a>(
+    file: &Path,
+    markdown: &str,
+    picture: impl Fn(&str) -> Option<&'a str>,
+    args: &Args,
+) -> Result<bool> {
+    let put_as = |extension: &str, text: &str| {
+        let beside = file.with_extension(extension);
+        let out = match &args.out {
+            Some(out) => out.join(beside.file_name().unwrap_or_default()),
+            None => beside,
+        };
+        let is_current = put(&out, text, args)?;
+        if !args.check {
+            println!("{}", out.display());
+        }
+        anyhow::Ok(is_current)
     };
-    let is_current = put(&out, markdown, args)?;
-    if !args.check {
-        println!("{}", out.display());
+    let mut is_current = put_as("md", markdown)?;
+    if args.html {
+        is_current &= put_as("html", &html::page(markdown, picture))?;
     }
     Ok(is_current)
 }
@@ -158,25 +177,25 @@ fn published_files(dir: &Path) -> Result<Vec<PathBuf>> {
 
 /// Writes `report.md`, `summary.csv` and the charts of a bundle into `out`; returns the path of the report.
 pub fn write(bundle: &Bundle, out: &Path) -> Result<PathBuf> {
-    write_files(&render(&bundle.manifest, &bundle.records), out)
+    write_files(&render(&bundle.manifest, &bundle.records), None, out)
 }
 
-fn write_files(rendered: &Rendered, out: &Path) -> Result<PathBuf> {
+fn write_files(rendered: &Rendered, page: Option<&str>, out: &Path) -> Result<PathBuf> {
     fs::create_dir_all(out.join("charts")).with_context(|| out.display().to_string())?;
     for path in left_over(rendered, out)? {
         fs::remove_file(&path).with_context(|| path.display().to_string())?;
     }
     // The report comes last: whoever sees a new one finds its charts.
-    for (path, content) in files(rendered, out).into_iter().rev() {
+    for (path, content) in files(rendered, page, out).into_iter().rev() {
         write_atomically(&path, content.as_bytes()).with_context(|| path.display().to_string())?;
     }
     Ok(out.join("report.md"))
 }
 
 /// Names every file that is not what would be written; returns how many there are.
-fn check(rendered: &Rendered, out: &Path) -> Result<usize> {
+fn check(rendered: &Rendered, page: Option<&str>, out: &Path) -> Result<usize> {
     let mut n_stale = 0;
-    for (path, content) in files(rendered, out) {
+    for (path, content) in files(rendered, page, out) {
         n_stale += usize::from(!is_current(&path, content)?);
     }
     for path in left_over(rendered, out)? {
@@ -202,9 +221,10 @@ fn say_stale(path: &Path, why: &str) {
 }
 
 /// Every file of a report with its content, the report itself first.
-fn files<'a>(rendered: &'a Rendered, out: &Path) -> Vec<(PathBuf, &'a str)> {
+fn files<'a>(rendered: &'a Rendered, page: Option<&'a str>, out: &Path) -> Vec<(PathBuf, &'a str)> {
     let mut files =
         vec![(out.join("report.md"), &*rendered.markdown), (out.join("summary.csv"), &*rendered.summary_csv)];
+    files.extend(page.map(|page| (out.join("report.html"), page)));
     files.extend(rendered.charts.iter().map(|(name, svg)| (out.join("charts").join(name), &**svg)));
     files
 }
@@ -220,9 +240,7 @@ fn left_over(rendered: &Rendered, out: &Path) -> Result<Vec<PathBuf>> {
     let mut paths = Vec::new();
     for entry in entries {
         let name = entry?.file_name().to_string_lossy().into_owned();
-        let is_chart =
-            name.ends_with(".svg") && KINDS.iter().any(|k| name.starts_with(&format!("{}-", k.id)));
-        if is_chart && !rendered.charts.iter().any(|(wanted, _)| *wanted == name) {
+        if is_chart(&name) && !rendered.charts.iter().any(|(wanted, _)| *wanted == name) {
             paths.push(dir.join(name));
         }
     }
@@ -261,16 +279,20 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (manifest, records) = testing::example();
         let rendered = render(&manifest, &records);
-        let n_stale = || check(&rendered, dir.path()).unwrap();
-        assert_eq!(n_stale(), 2 + KINDS.len(), "nothing is there yet");
-        let report = write_files(&rendered, dir.path()).unwrap();
+        let page = rendered.html();
+        let n_stale = || check(&rendered, None, dir.path()).unwrap();
+        assert_eq!(n_stale(), 2 + rendered.charts.len(), "nothing is there yet");
+        let report = write_files(&rendered, None, dir.path()).unwrap();
         assert_eq!(n_stale(), 0);
+        assert_eq!(check(&rendered, Some(&page), dir.path()).unwrap(), 1, "the page was not asked for");
+        write_files(&rendered, Some(&page), dir.path()).unwrap();
+        assert_eq!(check(&rendered, Some(&page), dir.path()).unwrap(), 0);
 
         fs::write(&report, "changed").unwrap();
         fs::write(dir.path().join("charts/throughput-gone.svg"), "<svg/>").unwrap();
         fs::write(dir.path().join("charts/notes.txt"), "kept").unwrap();
         assert_eq!(n_stale(), 2);
-        write_files(&rendered, dir.path()).unwrap();
+        write_files(&rendered, None, dir.path()).unwrap();
         assert_eq!(n_stale(), 0);
         assert!(dir.path().join("charts/notes.txt").exists());
     }
@@ -281,8 +303,14 @@ mod tests {
         let (manifest, records) = testing::example();
         let dir = testing::write_bundle(dir.path(), &manifest, &records);
         let code = |check| {
-            let args =
-                Args { bundles: vec![dir.clone()], out: None, check, document: None, reference_only: None };
+            let args = Args {
+                bundles: vec![dir.clone()],
+                out: None,
+                check,
+                document: None,
+                reference_only: None,
+                html: true,
+            };
             format!("{:?}", run(args).unwrap())
         };
         assert_eq!(code(true), format!("{:?}", ExitCode::FAILURE));
@@ -305,6 +333,7 @@ mod tests {
                 out: None,
                 check,
                 reference_only: Some(vec![file.clone()]),
+                html: true,
             };
             format!("{:?}", run(args).unwrap())
         };

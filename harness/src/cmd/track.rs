@@ -2,6 +2,7 @@
 
 mod append;
 mod check;
+mod export;
 mod show;
 mod text;
 
@@ -28,6 +29,8 @@ pub enum Action {
     Check(check::Args),
     /// List series with their last value, changes and epochs
     Show(show::Args),
+    /// Write the history for other tools, or as a page
+    Export(export::Args),
 }
 
 /// Which history.
@@ -77,6 +80,7 @@ pub fn run(action: Action) -> Result<ExitCode> {
         Action::Append(args) => append::run(&args),
         Action::Check(args) => check::run(&args),
         Action::Show(args) => show::run(&args),
+        Action::Export(args) => export::run(&args),
     };
     done.or_else(|error| {
         eprintln!("error: {}", printable(&format!("{error:#}")));

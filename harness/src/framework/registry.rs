@@ -66,7 +66,7 @@ pub struct Entry {
     pub environment: BTreeMap<String, String>,
     /// The runner's times are simulated: load is what it says, not what the launcher's clock says.
     pub self_reported_load: bool,
-    /// Names of the program; empty: none is needed.
+    /// Names of the program; empty: it is harness itself, or none is needed.
     pub programs: Vec<String>,
     /// Environment variable that names the program file.
     pub program_variable: Option<String>,
@@ -246,6 +246,11 @@ impl Entry {
             *value = super::path_arg(&base_dir.join(&*value))?;
         }
         Ok(options)
+    }
+
+    /// Whether another program can take the place of the one that it runs.
+    pub fn has_program(&self) -> bool {
+        !self.programs.is_empty() || self.command.iter().any(|part| part.contains("{program}"))
     }
 
     /// Whether it is a server that runs already, wherever a row says, and nothing of it can be looked for.

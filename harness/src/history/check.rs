@@ -23,6 +23,9 @@ pub struct Checked<'a> {
     pub unjudged: Vec<Unjudged<'a>>,
     /// Series with too few nights for a change point yet.
     pub young: usize,
+    /// Series of subjects that are not told to be as good as the last good version in the same blocks, so that this version
+    /// stays.
+    pub held: Vec<Key<'a>>,
 }
 
 /// A series of which the newest session says nothing.
@@ -81,6 +84,15 @@ impl Checked<'_> {
     pub fn regressions(&self) -> impl Iterator<Item = &Finding<'_>> {
         self.findings.iter().filter(|finding| finding.is_regression)
     }
+
+    /// Whether the newest sessions' subjects may become the last good versions: they have figures, none got worse, and each is
+    /// as good as the last good version's, or there is none yet.
+    pub fn last_good_moves(&self) -> bool {
+        self.series > 0
+            && self.held.is_empty()
+            && !self.regressions().any(|finding| finding.key.row == finding.found.subject)
+            && !self.unjudged.iter().any(|unjudged| unjudged.is_subject)
+    }
 }
 
 /// Checks every series for which `is_wanted`, by all processors.
@@ -114,6 +126,7 @@ pub fn check<'a>(history: &'a History, rules: &Rules, is_wanted: impl Fn(&Key) -
         checked.young += part.young;
         checked.findings.extend(part.findings);
         checked.unjudged.extend(part.unjudged);
+        checked.held.extend(part.held);
     }
     checked
 }
@@ -128,7 +141,15 @@ impl<'a> Checked<'a> {
                 is_subject: last.session.subject == series.key.row,
                 reason: why.to_owned(),
             }),
-            Ok(_) => self.findings.extend(first_night(series.key, last)),
+            Ok(_) => {
+                let mut found = first_night(series.key, last);
+                let ratios = epoch.ratios();
+                found.iter_mut().for_each(|f| f.sparkline = sparkline(&ratios, &[ratios.len() - 1]));
+                self.findings.extend(found);
+            }
+        }
+        if !is_as_good(series.key, last) {
+            self.held.push(series.key);
         }
         let ratios = epoch.ratios();
         if ratios.len() <= rules.confirm {
@@ -146,6 +167,15 @@ impl<'a> Checked<'a> {
             }
         }
     }
+}
+
+/// Whether the session's statistics find a subject at least as good as its last good version; true where it has none.
+fn is_as_good(key: Key, night: &Night) -> bool {
+    if night.session.previous.is_none() || night.session.subject != key.row {
+        return true;
+    }
+    let good = [Verdict::Equivalent, Verdict::Faster].map(|verdict| verdict.word_for(key.metric));
+    night.point.previous.as_deref().is_some_and(|against| good.contains(&against.verdict.as_str()))
 }
 
 fn is_worse(metric: Metric, change: f64) -> bool {

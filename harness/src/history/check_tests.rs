@@ -210,6 +210,32 @@ fn the_first_night_tells_what_the_session_itself_found() {
 }
 
 #[test]
+fn the_last_good_version_moves_only_where_nothing_speaks_against_it() {
+    let moves = |lines: Vec<Line>| checked(lines, |checked| checked.last_good_moves());
+    assert!(moves(nights(&steady(3), |_, _| {})), "there is none yet");
+    assert!(moves(first_night("equivalent", 1.0)));
+    assert!(moves(first_night("faster", 1.05)));
+    for verdict in ["slower", "unresolved", "invalid"] {
+        assert!(!moves(first_night(verdict, 0.95)), "{verdict}");
+    }
+    let mut lines = first_night("equivalent", 1.0);
+    for line in &mut lines {
+        if let Line::Point(point) = line {
+            point.previous = None;
+        }
+    }
+    assert!(!moves(lines), "not compared");
+    assert!(!moves(nights(&stepped(62, 60, 0.93), |_, _| {})), "a change point");
+    let failed = nights(&steady(10), |night, line| {
+        if let (9, Line::Point(point)) = (night, line) {
+            point.out = Some("crashed".to_owned());
+        }
+    });
+    assert!(!moves(failed));
+    assert!(!moves(Vec::new()));
+}
+
+#[test]
 fn the_last_good_version_is_no_series() {
     let mut lines = first_night("slower", 0.95);
     for line in crate::testing::night(19, 1.0) {

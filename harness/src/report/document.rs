@@ -55,6 +55,16 @@ pub struct Document {
     pub markdown: String,
     /// Path, as seen from the document, and SVG of each chart that no run's own report has.
     pub charts: Vec<(String, String)>,
+    /// The same of the charts that it shows from the runs' own reports.
+    pub run_charts: Vec<(String, String)>,
+}
+
+impl Document {
+    /// The SVG of a chart by its path as seen from the document.
+    pub fn picture(&self, path: &str) -> Option<&str> {
+        let charts = self.charts.iter().chain(&self.run_charts);
+        charts.into_iter().find(|chart| chart.0 == path).map(|chart| chart.1.as_str())
+    }
 }
 
 /// A run with its summary.
@@ -164,7 +174,9 @@ pub fn render_document_with(
     let (ablations, runs) = (numbered(ablations), numbered(sources));
     let tera = templates();
     let mut notes = Footnotes::default();
-    let sections: Vec<Section> = runs.iter().map(|run| section(&tera, run, &mut notes)).collect();
+    let mut run_charts = Vec::new();
+    let sections: Vec<Section> =
+        runs.iter().map(|run| section(&tera, run, &mut notes, &mut run_charts)).collect();
     let first = runs.first();
     let name = |row: Option<&crate::summary::Row>| row.map(|r| md(&r.name)).unwrap_or_default();
     let mut models: Vec<String> = runs.iter().map(|run| model(run.source.manifest)).collect();
@@ -198,7 +210,7 @@ pub fn render_document_with(
     let context = Context::from_serialize(&view).expect("the view is a map of plain values");
     let markdown =
         tera.render("document.md.tera", &context).expect("the template names only what the view holds");
-    Document { markdown: tidy(&markdown), charts }
+    Document { markdown: tidy(&markdown), charts, run_charts }
 }
 
 fn numbered(sources: Vec<Source<'_>>) -> Vec<Run<'_>> {
@@ -216,11 +228,14 @@ fn evolution(nightly: Nightly) -> (Evolution, Vec<(String, String)>) {
     (evolution, charts.into_iter().map(at).collect())
 }
 
-fn section(tera: &Tera, run: &Run, notes: &mut Footnotes) -> Section {
+/// The section of a run; its charts go to `run_charts`, with their paths.
+fn section(tera: &Tera, run: &Run, notes: &mut Footnotes, run_charts: &mut Vec<(String, String)>) -> Section {
     let Source { manifest, records, href } = run.source;
     let charts = charts(&run.summary);
-    let charts = Charts { dir: &format!("{href}/charts"), charts: &charts };
-    let view: View = view::view(manifest, records, &run.summary, &charts, notes);
+    let dir = format!("{href}/charts");
+    let placed = Charts { dir: &dir, charts: &charts };
+    let view: View = view::view(manifest, records, &run.summary, &placed, notes);
+    run_charts.extend(charts.into_iter().map(|chart| (format!("{dir}/{}", chart.file_name), chart.svg)));
     let mut context = Context::from_serialize(&view).expect("the view is a map of plain values");
     context.insert("number", &run.number);
     context.insert("report", &format!("{href}/report.md"));

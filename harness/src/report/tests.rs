@@ -72,7 +72,7 @@ fn the_best_variant_stands_in_the_main_tables_and_all_in_the_detail() {
     assert!(variants.contains("| multi | chat, threads 1 | mode c | 71.0"), "{variants}");
     let throughput = rendered.charts.iter().find(|(name, _)| name.starts_with("throughput")).expect("drawn");
     assert!(throughput.1.contains("[mode c]") && !throughput.1.contains("[mode a]"));
-    let plain = testing::crowded();
+    let plain = testing::crowd(8);
     assert!(!render(&plain.0, &plain.1).markdown.contains("Variants"));
 }
 

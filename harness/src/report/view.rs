@@ -26,6 +26,7 @@ pub(super) struct View {
     winner: Option<Fact>,
     platform: Platform,
     workloads: Vec<WorkloadView>,
+    session_charts: Vec<ChartView>,
     many_workloads: bool,
     variants: Vec<Cells>,
     clock: Option<ClockView>,
@@ -126,6 +127,14 @@ pub(super) struct Charts<'a> {
     pub(super) charts: &'a [Chart],
 }
 
+impl Charts<'_> {
+    /// Those of a workload, or of the whole session.
+    fn of(&self, workload: Option<&str>) -> Vec<ChartView> {
+        let charts = self.charts.iter().filter(|chart| chart.workload.as_deref() == workload);
+        charts.map(|c| ChartView { file: format!("{}/{}", self.dir, c.file_name), alt: md(&c.alt) }).collect()
+    }
+}
+
 /// Gathers everything that the templates need.
 pub(super) fn view(
     manifest: &Manifest,
@@ -151,6 +160,7 @@ pub(super) fn view(
         many_workloads: workloads.len() > 1,
         variants: variants::variants(summary),
         workloads,
+        session_charts: charts.of(None),
         clock: clock(summary),
         failures: failures(summary),
         cross_checks: cross_checks(summary),
@@ -247,7 +257,6 @@ fn workload(
     }
     let efficiency = ThreadsTable { threads: first, rows: tables.efficiency(first) };
     let memory = ThreadsTable { threads: first, rows: tables.memory(first) };
-    let chart = |c: &Chart| ChartView { file: format!("{}/{}", charts.dir, c.file_name), alt: md(&c.alt) };
     WorkloadView {
         name: md(&w.name),
         prompt_tokens: w.prompt_tokens,
@@ -258,7 +267,7 @@ fn workload(
         multi,
         detail,
         ratios,
-        charts: charts.charts.iter().filter(|c| c.workload == w.name).map(chart).collect(),
+        charts: charts.of(Some(&w.name)),
         facts: facts::analysis(summary, workload),
         efficiency,
         memory,

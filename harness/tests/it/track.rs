@@ -59,6 +59,7 @@ fn a_slower_engine_is_told_on_its_first_night_and_a_bundle_counts_once() {
     let decode = regressions.iter().find(|r| r["metric"] == "decode_tok_s").expect("there");
     assert_eq!((code, decode["found_by"].as_str()), (4, Some("first_night")));
     assert_eq!(decode["last_good"]["commit"], "600d");
+    assert_eq!(document["last_good_moves"], false);
 
     let (code, stdout, _) = track(&place, &["check", "--history", &shown, "--metrics", "peak_rss_bytes"]);
     assert_eq!(code, 0, "{stdout}");
@@ -168,4 +169,32 @@ fn git_merges_two_histories_cleanly_in_either_order() {
     let other = harness::history::read(&file).expect("clean");
     assert_eq!(one, other);
     assert_eq!((one.sessions.len(), one.remarks.len()), (4, 0));
+}
+
+/// Ten nights of one program, and the same with an eleventh whose program was slowed by 5% on purpose: measured once, kept in the
+/// repository.
+#[test]
+fn of_recorded_nights_only_the_slowed_one_is_told() {
+    let place = Place::new(&[], 1);
+    let history = |name: &str| {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("in a workspace");
+        root.join("reports/history").join(name).display().to_string()
+    };
+    let (code, stdout, stderr) = track(&place, &["check", "--history", &history("nightly.jsonl")]);
+    assert!(code == 0 && stdout.contains("0 worse, 0 better"), "{code}: {stdout}{stderr}");
+
+    let (code, stdout, _) = track(&place, &["check", "--history", &history("slowed.jsonl"), "--json"]);
+    let document: serde_json::Value = serde_json::from_str(&stdout).expect("JSON");
+    let regressions = document["regressions"].as_array().expect("a list");
+    assert!(code == 4 && regressions.len() == 3, "{code}: {stdout}");
+    for regression in regressions {
+        assert_eq!(regression["first_bad"]["bundle"], "2026-11-25-amd-epyc-nightly-11");
+        assert_eq!(regression["found_by"], "first_night");
+        let (lo, hi) = (regression["change_lo"].as_f64(), regression["change_hi"].as_f64());
+        assert!(lo < Some(-0.05) && hi > Some(-0.06), "about 5%: {regression}");
+        assert!(
+            regression["sparkline"].as_str().is_some_and(|bars| bars.chars().count() == 12),
+            "{regression}"
+        );
+    }
 }

@@ -93,9 +93,8 @@ impl Search<'_> {
                     given.argument()
                 )));
             }
-            let needs_none = |spec: &FrameworkSpec| {
-                self.registry.get(&spec.id).is_some_and(|entry| entry.programs.is_empty())
-            };
+            let needs_none =
+                |spec: &FrameworkSpec| self.registry.get(&spec.id).is_some_and(|entry| !entry.has_program());
             if let Some(spec) = rows.find(|spec| needs_none(spec)) {
                 return Err(Usage(format!(
                     "--program {}: {} needs no program",
@@ -261,10 +260,12 @@ fn sha256_of(path: &Path) -> std::io::Result<String> {
 mod tests {
     use super::*;
 
-    /// Programs for a scenario with the rows `engine`, `cpp` (llama.cpp) and two variants of `multi` (llama.cpp).
+    /// Programs for a scenario with the rows `engine`, `cpp` (llama.cpp), two variants of `multi` (llama.cpp) and `scripted`
+    /// (fake).
     fn check(given: &[&str]) -> Result<Vec<Option<PathBuf>>, String> {
         let text = "schema: 1\ntitle: T\nmodel: {name: M, quantization: Q4_0, source: {path: m.gguf}}\nframeworks:\n  - engine\n  \
-                    - {id: llama.cpp, label: cpp}\n  - {id: llama.cpp, label: multi, variants: {repack: [on, off]}}\n\
+                    - {id: llama.cpp, label: cpp}\n  - {id: llama.cpp, label: multi, variants: {repack: [on, off]}}\n  \
+                    - {id: fake, label: scripted, options: {script: f.yaml}}\n\
                     baseline: cpp\nsubject: engine\nthreads: [1]\n\
                     workloads: [{name: chat, prompt_tokens: 8, generate_tokens: 8, context: 64}]\n";
         let registry = Registry::embedded().expect("valid");
@@ -285,18 +286,26 @@ mod tests {
     #[test]
     fn programs_are_given_by_label_entry_or_id() {
         let path = |text: &str| Some(PathBuf::from(text));
-        assert_eq!(check(&["cpp=/a"]), Ok(vec![None, path("/a"), None, None]));
-        assert_eq!(check(&["llama.cpp=/a"]), Ok(vec![None, path("/a"), path("/a"), path("/a")]));
-        assert_eq!(check(&["multi=/m=1", "cpp=/a"]), Ok(vec![None, path("/a"), path("/m=1"), path("/m=1")]));
+        assert_eq!(check(&["cpp=/a"]), Ok(vec![None, path("/a"), None, None, None]));
+        assert_eq!(check(&["llama.cpp=/a"]), Ok(vec![None, path("/a"), path("/a"), path("/a"), None]));
+        assert_eq!(
+            check(&["multi=/m=1", "cpp=/a"]),
+            Ok(vec![None, path("/a"), path("/m=1"), path("/m=1"), None])
+        );
+        assert_eq!(check(&["engine=/old/harness"]), Ok(vec![path("/old/harness"), None, None, None, None]));
         let both = check(&["llama.cpp=/a", "multi+repack-off=/b"]);
-        assert_eq!(both, Ok(vec![None, path("/a"), path("/a"), path("/b")]), "a label goes before an id");
+        assert_eq!(
+            both,
+            Ok(vec![None, path("/a"), path("/a"), path("/b"), None]),
+            "a label goes before an id"
+        );
     }
 
     #[test]
     fn programs_for_no_row_are_refused() {
         let refused = |text: &str| check(&[text]).expect_err("refused");
         assert!(refused("ollama=/a").starts_with("--program ollama=/a: no such row; there are: engine, cpp"));
-        assert_eq!(refused("engine=/a"), "--program engine=/a: engine needs no program");
+        assert_eq!(refused("scripted=/a"), "--program scripted=/a: scripted needs no program");
         for text in ["cpp", "cpp=", "=/a"] {
             assert!(refused(text).starts_with("write it as ROW=PATH"), "{text}");
         }

@@ -2,7 +2,7 @@
 
 use super::{File, Filter, JSON_SCHEMA, read, text};
 use crate::escape::printable;
-use crate::history::{Checked, Finding, Kind, RULES, Rules, Session, check};
+use crate::history::{Checked, Finding, Key, Kind, RULES, Rules, Session, check};
 use crate::summary::metric_key;
 use anyhow::Result;
 use serde_json::{Value, json};
@@ -74,6 +74,11 @@ fn print(checked: &Checked, args: &Args) {
         better.len(),
         checked.unjudged.len()
     );
+    let compared = |key: &&Key| !checked.regressions().any(|finding| finding.key == **key);
+    for key in checked.held.iter().filter(compared) {
+        println!("not told to be as good as the last good version: {}", text::series(key));
+    }
+    println!("the last good version {}", if checked.last_good_moves() { "may move on" } else { "stays" });
 }
 
 fn document(checked: &Checked) -> Value {
@@ -87,6 +92,8 @@ fn document(checked: &Checked) -> Value {
         "regressions": checked.findings.iter().filter(|f| f.is_regression).map(finding).collect::<Vec<_>>(),
         "improvements": checked.findings.iter().filter(|f| !f.is_regression).map(finding).collect::<Vec<_>>(),
         "not_judged": unjudged.collect::<Vec<_>>(),
+        "held": checked.held.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "last_good_moves": checked.last_good_moves(),
     })
 }
 

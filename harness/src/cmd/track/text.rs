@@ -61,6 +61,7 @@ pub(super) fn finding(finding: &Finding, history: &Path) -> String {
                 show_ratio(finding.after),
                 finding.n.0
             ));
+            lines.push(format!("  {}", finding.sparkline));
             lines.push(format!("  in:        {}", session(bad, commits.1)));
         }
     }
