@@ -44,7 +44,13 @@ fn threads_chunking_and_levels_do_not_change_a_bit() {
 }
 
 /// What every processor must compute, as `engine generate --logits-hash` takes it (FNV-1a of 64 bits), at its best level.
-const LOGITS: [(&str, u64); 5] = [("Q4_0", 0), ("Q4_1", 0), ("Q8_0", 0), ("Q6_K", 0), ("F16", 0)];
+const LOGITS: [(&str, u64); 5] = [
+    ("Q4_0", 0x3abe_e28f_e7c6_56cb),
+    ("Q4_1", 0x2fcc_9120_5b48_5ba4),
+    ("Q8_0", 0x29d8_790b_3c69_cb8d),
+    ("Q6_K", 0x654d_ebe8_0db3_e9d7),
+    ("F16", 0xf287_4dab_c7e8_dc04),
+];
 
 #[test]
 fn every_processor_computes_the_same_logits() {
