@@ -18,11 +18,19 @@ pub struct GenerateOptions {
     pub stops: Vec<String>,
     /// Generate on after an end-of-generation token.
     pub ignore_eos: bool,
+    /// Hash the logits, for [`Generated::logits_hash`].
+    pub hash_logits: bool,
 }
 
 impl Default for GenerateOptions {
     fn default() -> Self {
-        Self { max_tokens: 128, sampler: SamplerOptions::default(), stops: Vec::new(), ignore_eos: false }
+        Self {
+            max_tokens: 128,
+            sampler: SamplerOptions::default(),
+            stops: Vec::new(),
+            ignore_eos: false,
+            hash_logits: false,
+        }
     }
 }
 
@@ -53,6 +61,9 @@ pub struct Generated {
     pub prefill: Duration,
     /// From the first token to the last.
     pub decode: Duration,
+    /// Hash of all logits, the prompt's last and each token's that was decoded: the same on every processor, level and number of
+    /// threads. Where [`GenerateOptions::hash_logits`] asks for it.
+    pub logits_hash: Option<u64>,
 }
 
 impl Generated {
@@ -96,7 +107,9 @@ pub fn generate(
     };
     let started = Instant::now();
     prompt.iter().for_each(|&id| sampler.accept(id));
+    let mut hash = options.hash_logits.then_some(FNV_OFFSET);
     let mut logits = session.prefill(prompt)?.to_vec();
+    hash = hash.map(|hash| hash_logits(hash, &logits));
     let prefill = started.elapsed();
     let (mut ids, mut stop) = (Vec::new(), StopReason::Length);
     let mut first_token = prefill;
@@ -119,11 +132,20 @@ pub fn generate(
             break;
         }
         logits.copy_from_slice(session.decode(id)?);
+        hash = hash.map(|hash| hash_logits(hash, &logits));
     }
     let decode = started.elapsed() - first_token;
     let text = out.finish();
-    Ok(Generated { ids, text, stop, first_token, prefill, decode })
+    Ok(Generated { ids, text, stop, first_token, prefill, decode, logits_hash: hash })
 }
+
+/// FNV-1a of 64 bits (Fowler, Noll, Vo), over the bytes of each value, little-endian.
+fn hash_logits(hash: u64, logits: &[f32]) -> u64 {
+    let step = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+    logits.iter().flat_map(|value| value.to_bits().to_le_bytes()).fold(hash, step)
+}
+
+const FNV_OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
 
 /// Bytes of tokens on their way to text.
 struct Output<'a> {

@@ -55,6 +55,9 @@ pub(super) struct Args {
     /// Generate on after an end-of-generation token.
     #[arg(long)]
     ignore_eos: bool,
+    /// With --json, a hash of all logits: the same on every processor, at every ENGINE_SIMD and number of threads.
+    #[arg(long, requires = "json")]
+    logits_hash: bool,
     /// One JSON document instead of text.
     #[arg(long)]
     json: bool,
@@ -94,7 +97,13 @@ fn options(args: Args) -> GenerateOptions {
         repeat_last_n: args.repeat_last_n,
         seed: args.seed,
     };
-    GenerateOptions { max_tokens: args.n, sampler, stops: args.stop, ignore_eos: args.ignore_eos }
+    GenerateOptions {
+        max_tokens: args.n,
+        sampler,
+        stops: args.stop,
+        ignore_eos: args.ignore_eos,
+        hash_logits: args.logits_hash,
+    }
 }
 
 fn prefill_tok_s(prompt: &[u32], generated: &Generated) -> f64 {
@@ -102,7 +111,7 @@ fn prefill_tok_s(prompt: &[u32], generated: &Generated) -> f64 {
 }
 
 fn document(prompt: &[u32], generated: &Generated, load: Duration) -> serde_json::Value {
-    serde_json::json!({
+    let mut document = serde_json::json!({
         "prompt_ids": prompt,
         "ids": generated.ids,
         "text": generated.text,
@@ -114,7 +123,11 @@ fn document(prompt: &[u32], generated: &Generated, load: Duration) -> serde_json
             "decode_tok_s": generated.decode_tok_s(),
         },
         "peak_rss_bytes": output::peak_rss_bytes(),
-    })
+    });
+    if let Some(hash) = generated.logits_hash {
+        document["logits_hash"] = format!("{hash:016x}").into();
+    }
+    document
 }
 
 fn summary(prompt: &[u32], generated: &Generated, load: Duration) -> super::Outcome {

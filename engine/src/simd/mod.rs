@@ -10,6 +10,10 @@ mod avx2;
 mod avx512;
 mod group;
 pub(crate) mod math;
+#[cfg(target_arch = "aarch64")]
+mod neon;
+#[cfg(target_arch = "aarch64")]
+mod neon_dot;
 mod scalar;
 
 pub(crate) use group::{Columns, GROUP, Group, Quants};
@@ -18,6 +22,11 @@ pub(crate) use scalar::Scalar;
 use crate::error::{Error, ErrorKind, Result};
 #[cfg(target_arch = "x86_64")]
 use {avx2::Avx2, avx512::Avx512};
+#[cfg(target_arch = "aarch64")]
+use {
+    neon::Neon,
+    neon_dot::{Dotprod, I8mm, Plain},
+};
 
 /// Lanes of the widest level. What is reduced is accumulated in this many lanes everywhere, for the same bits.
 pub(crate) const MAX_LANES: usize = 16;
@@ -151,6 +160,15 @@ pub enum Level {
     /// The same with AVX-512 VNNI.
     #[cfg(target_arch = "x86_64")]
     Avx512Vnni,
+    /// NEON, as every 64-bit Arm processor has it.
+    #[cfg(target_arch = "aarch64")]
+    Neon,
+    /// The same with the dot product of bytes (`sdot`), from Armv8.2 on.
+    #[cfg(target_arch = "aarch64")]
+    Dotprod,
+    /// The same with the matrix product of bytes (`smmla`), from Armv8.6 on.
+    #[cfg(target_arch = "aarch64")]
+    I8mm,
 }
 
 /// The environment variable that forces a level, by [`Level::name`]; [`BEST_LEVEL`] forces none.
@@ -169,6 +187,12 @@ const LEVELS: &[(Level, &str)] = &[
     (Level::Avx512, "avx512"),
     #[cfg(target_arch = "x86_64")]
     (Level::Avx512Vnni, "avx512vnni"),
+    #[cfg(target_arch = "aarch64")]
+    (Level::Neon, "neon"),
+    #[cfg(target_arch = "aarch64")]
+    (Level::Dotprod, "dotprod"),
+    #[cfg(target_arch = "aarch64")]
+    (Level::I8mm, "i8mm"),
 ];
 
 impl Level {
@@ -188,6 +212,12 @@ impl Level {
             Level::Avx512 => Avx512::<false>::detect().is_some(),
             #[cfg(target_arch = "x86_64")]
             Level::Avx512Vnni => Avx512::<true>::detect().is_some(),
+            #[cfg(target_arch = "aarch64")]
+            Level::Neon => Neon::<Plain>::detect().is_some(),
+            #[cfg(target_arch = "aarch64")]
+            Level::Dotprod => Neon::<Dotprod>::detect().is_some(),
+            #[cfg(target_arch = "aarch64")]
+            Level::I8mm => Neon::<I8mm>::detect().is_some(),
         }
     }
 
@@ -216,7 +246,7 @@ impl Level {
         })
     }
 
-    /// `scalar`, `avx2`, `avxvnni`, `avx512` or `avx512vnni`.
+    /// `scalar`; `avx2`, `avxvnni`, `avx512`, `avx512vnni`; `neon`, `dotprod`, `i8mm`.
     pub fn name(self) -> &'static str {
         LEVELS.iter().find(|(level, _)| *level == self).expect("every level is in the list").1
     }
@@ -257,6 +287,25 @@ impl Level {
             }
             Level::Avx512Vnni => {
                 if let Some(proof) = Avx512::<true>::detect() {
+                    return proof.run(op);
+                }
+            }
+        }
+        #[cfg(target_arch = "aarch64")]
+        match self {
+            Level::Scalar => {}
+            Level::Neon => {
+                if let Some(proof) = Neon::<Plain>::detect() {
+                    return proof.run(op);
+                }
+            }
+            Level::Dotprod => {
+                if let Some(proof) = Neon::<Dotprod>::detect() {
+                    return proof.run(op);
+                }
+            }
+            Level::I8mm => {
+                if let Some(proof) = Neon::<I8mm>::detect() {
                     return proof.run(op);
                 }
             }

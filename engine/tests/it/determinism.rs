@@ -43,6 +43,27 @@ fn threads_chunking_and_levels_do_not_change_a_bit() {
     }
 }
 
+/// What every processor must compute, as `engine generate --logits-hash` takes it (FNV-1a of 64 bits), at its best level.
+const LOGITS: [(&str, u64); 5] = [
+    ("Q4_0", 0x3abe_e28f_e7c6_56cb),
+    ("Q4_1", 0x2fcc_9120_5b48_5ba4),
+    ("Q8_0", 0x29d8_790b_3c69_cb8d),
+    ("Q6_K", 0x654d_ebe8_0db3_e9d7),
+    ("F16", 0xf287_4dab_c7e8_dc04),
+];
+
+#[test]
+fn every_processor_computes_the_same_logits() {
+    for (format, expected) in LOGITS {
+        let model = Model::open(&tiny(format).path).unwrap();
+        let bytes = last_logits(&model, 128, &[67]).into_iter().flat_map(u32::to_le_bytes);
+        let hash = bytes.fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        });
+        assert_eq!(hash, expected, "{format}: {hash:#018x}");
+    }
+}
+
 /// The logits after a prompt of 67 in passes of up to 64 tokens, and after each of 40 tokens that follow.
 fn course(file: &std::path::Path, threads: usize, without: Without, kv_type: KvType) -> Vec<Vec<u32>> {
     let options = ModelOptions { threads: Some(threads), without: Some(without), ..Default::default() };
