@@ -105,16 +105,18 @@ pub fn inspect(dir: &Path) -> Result<(Bundle, Vec<Fault>), BundleError> {
     let path = dir.join("manifest.json");
     let text = std::fs::read_to_string(&path).map_err(BundleError::io(&path))?;
     let manifest: Manifest = parse(&text, &path, None, BUNDLE_SCHEMA)?;
+    let manifest_sha256 = sha256_hex(text.as_bytes());
+    drop(text);
     let path = dir.join("samples.jsonl");
     let (samples, has_torn_line) = read_samples(&path)?;
     let lines: Vec<&str> = samples.lines().collect();
-    let mut records = lines
-        .iter()
-        .enumerate()
-        .map(|(index, line)| parse(line, &path, Some(index + 1), SAMPLE_SCHEMA))
-        .collect::<Result<Vec<LaunchRecord>, _>>()?;
+    // With its size known it does not grow: a long run has hundreds of megabytes.
+    let mut records: Vec<LaunchRecord> = Vec::with_capacity(lines.len());
+    for (index, line) in lines.iter().enumerate() {
+        records.push(parse(line, &path, Some(index + 1), SAMPLE_SCHEMA)?);
+    }
     let mut seal = Seal {
-        manifest_sha256: sha256_hex(text.as_bytes()),
+        manifest_sha256,
         lines: lines.len(),
         head: String::new(),
         is_chained: false,

@@ -1,12 +1,16 @@
 //! Paired comparison by block: the ratio of two frameworks that ran in the same blocks.
 
 use super::bootstrap::{bca_mean, generator, mean};
+use super::normal;
 use super::student::student_mean;
 use super::{Interval, sorted};
 use rand_chacha::rand_core::Rng;
 
 /// Up to this many blocks every sign pattern is enumerated (2^16 of them); beyond, 2^16 are drawn.
 pub const EXACT_FLIPS_MAX: usize = 16;
+
+/// Up to this many blocks sign patterns are drawn; beyond, the sum of flipped differences is as good as normal.
+const DRAWN_FLIPS_MAX: usize = 256;
 
 /// The level that a p-value is read against.
 pub const SIGNIFICANCE: f64 = 0.05;
@@ -50,10 +54,15 @@ pub fn log_ratio_interval(logs: &[f64], seed: u64) -> Option<Interval> {
 }
 
 /// Two-sided p of the hypothesis that the differences are symmetric around 0, by flipping their signs: exact up to
-/// [`EXACT_FLIPS_MAX`] differences; beyond, from 2^16 seeded draws, the observed pattern counted among them.
+/// [`EXACT_FLIPS_MAX`] differences; beyond, from 2^16 seeded draws, the observed pattern counted among them; for more than 256 by
+/// the normal distribution that the flipped sum tends to, whose variance is the sum of squares.
 pub fn sign_flip_p(differences: &[f64], seed: u64) -> f64 {
     let n = differences.len();
     let observed = differences.iter().sum::<f64>().abs();
+    if n > DRAWN_FLIPS_MAX {
+        let deviation = differences.iter().map(|d| d * d).sum::<f64>().sqrt();
+        return if deviation == 0.0 { 1.0 } else { 2.0 * normal::cdf(-observed / deviation) };
+    }
     // Sums of the same magnitudes in other signs may differ in their last bits.
     let threshold = observed - 1e-12 * differences.iter().map(|d| d.abs()).sum::<f64>();
     let patterns = 1u32 << EXACT_FLIPS_MAX.min(n);
@@ -110,6 +119,15 @@ mod tests {
     fn flips_agree_with_scipy() {
         let differences = [0.03, -0.01, 0.05, 0.02, 0.04, -0.02, 0.01, 0.06];
         assert_eq!(sign_flip_p(&differences, 1), 0.0859375);
+    }
+
+    #[test]
+    fn the_normal_limit_continues_what_is_drawn() {
+        let differences =
+            |n: usize| -> Vec<f64> { (0..n).map(|i| ((i * 7919) % 101) as f64 / 50.0 - 0.93).collect() };
+        let (drawn, limit) = (sign_flip_p(&differences(256), 1), sign_flip_p(&differences(257), 1));
+        assert!((0.05..0.9).contains(&drawn) && (drawn - limit).abs() < 0.02, "{drawn} {limit}");
+        assert_eq!(sign_flip_p(&[0.0; 300], 1), 1.0);
     }
 
     // By hand: sorted 0.01·4, 0.02·3, 0.03·2, 0.5·1 with running maximum.
