@@ -232,3 +232,21 @@ fn bundles_from_before_there_were_distributions_say_so() {
     assert!(markdown.contains("the launch was asked for the continuation alone"), "{markdown}");
     assert_tables_are_whole(&markdown);
 }
+
+#[test]
+fn every_anchor_of_the_page_is_there_once_and_every_chart() {
+    let (manifest, records) = testing::example();
+    let rendered = render(&manifest, &records);
+    let page = rendered.html();
+    let values = |attribute: &str| -> Vec<&str> {
+        let start = format!(" {attribute}=\"");
+        page.split(start.as_str()).skip(1).filter_map(|rest| Some(rest.split_once('"')?.0)).collect()
+    };
+    let ids = values("id");
+    let unique: std::collections::BTreeSet<&str> = ids.iter().copied().collect();
+    assert_eq!(ids.len(), unique.len(), "{ids:?}");
+    let targets: Vec<&str> = values("href").into_iter().filter_map(|href| href.strip_prefix('#')).collect();
+    assert!(targets.len() > 3 && targets.iter().all(|id| unique.contains(id)), "{targets:?}");
+    assert_eq!(page.matches("<svg").count(), rendered.charts.len());
+    assert!(!page.contains("style=\""), "the policy forbids it");
+}
