@@ -156,7 +156,7 @@ fn inspect_and_synth() {
 fn variables_that_cannot_be_are_refused_by_name_with_what_can() {
     let file = tiny("Q4_0");
     let check = |variable: &str, value: &str, wanted: &str| {
-        let mut engine = std::process::Command::new(env!("CARGO_BIN_EXE_engine"));
+        let mut engine = Command::cargo_bin("engine").unwrap();
         engine.args(["bench", text(&file.path), "-p", "4", "-n", "2", "-r", "1"]).env(variable, value);
         let output = engine.output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr);
