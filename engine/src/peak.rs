@@ -5,7 +5,7 @@
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::pool::Pool;
-use crate::simd::{Columns, GROUP, Group, Level, MAX_LANES, Op, Quants, Simd};
+use crate::simd::{Columns, GROUP, Group, Level, MAX_LANES, Op, Quants, Scalar, Simd};
 use std::hint::black_box;
 use std::time::Instant;
 
@@ -104,7 +104,10 @@ impl Products {
     fn new() -> Self {
         let quants = (0..BLOCKS * 8 * 4 * MAX_LANES).map(|i| (i * 7 % 16) as u8).collect();
         let value = |i: usize, j: usize| ((i * 31 + j * 17) % 255) as i32 - 127;
-        let group = |i: usize| Group::new(std::array::from_fn(|j| value(i, j) as i8), 0.01);
+        let group = |i: usize| {
+            let q = std::array::from_fn(|j| value(i, j) as i8);
+            Group::new(q, 0.01, Scalar.pair_sums(&q))
+        };
         Self { quants, activations: (0..BLOCKS * 8).map(group).collect() }
     }
 

@@ -3,7 +3,7 @@
 
 mod hyperparameters;
 
-use super::pass::{self, Norm, Own, Prepared, Readers, Rows};
+use super::pass::{self, Destination, Norm, Own, Prepared, Readers, Rows, stride};
 use super::{Architecture, Config, Loader, Logits, Network, Pass, Scratch};
 use crate::ablation::{Part, Without};
 use crate::error::Result;
@@ -114,15 +114,15 @@ impl Network for Llama {
         let Config { width, n_heads, n_kv_heads, head_dim, ffn_width, .. } = self.config;
         let queries = (n_heads / n_kv_heads * batch.min(ATTENTION_TOKENS), self.kv_width());
         let cols = width.max(n_heads * head_dim).max(ffn_width);
-        let qkv = self.layers.first().map_or(0, |l| l.qkv.n_panels()) * PANEL_ROWS;
+        let qkv = self.layers.first().map_or(0, |l| l.qkv.n_panels() * PANEL_ROWS);
         Scratch {
             row: vec![0; self.embedding.row_bytes()],
-            x: vec![0.0; batch * width.next_multiple_of(PANEL_ROWS)],
+            x: vec![0.0; batch * stride(width)],
             floats: vec![0.0; batch * cols],
             groups: vec![Group::ZERO; batch * (cols / GROUP)],
-            qkv: vec![0.0; batch * qkv],
-            attention: vec![0.0; batch * (n_heads * head_dim).next_multiple_of(PANEL_ROWS)],
-            hidden: vec![0.0; batch * ffn_width.next_multiple_of(PANEL_ROWS)],
+            qkv: vec![0.0; batch * stride(qkv)],
+            attention: vec![0.0; batch * stride(n_heads * head_dim)],
+            hidden: vec![0.0; batch * stride(ffn_width)],
             logits: vec![0.0; self.output.n_panels() * PANEL_ROWS],
             angles: Vec::with_capacity(batch * self.rope.n_rot / 2),
             own: (0..threads).map(|_| Mutex::new(Own::new(cols, batch, queries))).collect(),
@@ -140,10 +140,9 @@ impl Network for Llama {
 impl Llama {
     fn run<E: Element>(&self, pass: &mut Pass<'_>, kv: &mut Cells<E>) -> Result<()> {
         let (tokens, width) = (pass.ids.len(), self.config.width);
-        let stride = width.next_multiple_of(PANEL_ROWS);
         let Scratch { row: file_row, x, floats, groups, qkv, attention, hidden, logits, angles, own } =
             pass.scratch;
-        for (&id, row) in pass.ids.iter().zip(x.chunks_exact_mut(stride)) {
+        for (&id, row) in pass.ids.iter().zip(x.chunks_exact_mut(stride(width))) {
             self.embedding.row(pass.gguf, id, file_row, &mut row[..width])?;
         }
         angles.clear();
@@ -255,7 +254,7 @@ impl<E: Element> Run<'_, E> {
             pass::prepare(self.level, worker, (floats, groups), &self.prepared, x, Some(norm), readers);
         let multiply = |range, tile: &mut [f32]| layer.qkv.matmul(self.level, range, input, tile);
         let (n_panels, bias) = (layer.qkv.n_panels(), layer.qkv_bias.as_deref());
-        let to = pass::Destination { rows: &self.qkv, n_panels, tokens: self.tokens };
+        let to = self.to(&self.qkv, n_panels);
         pass::store_product(worker, tile, multiply, to, |column, out, y| {
             *out = *y;
             if let Some(bias) = bias {
@@ -310,7 +309,7 @@ impl<E: Element> Run<'_, E> {
     }
 
     fn qkv_row(&self, t: usize) -> &[f32] {
-        let stride = self.model.layers[0].qkv.n_panels() * PANEL_ROWS;
+        let stride = stride(self.model.layers[0].qkv.n_panels() * PANEL_ROWS);
         self.qkv.get(t * stride..(t + 1) * stride)
     }
 
@@ -373,7 +372,7 @@ impl<E: Element> Run<'_, E> {
             }
         }
         let first = self.position + tokens.start;
-        let stride = (n_heads * head_dim).next_multiple_of(PANEL_ROWS);
+        let stride = stride(n_heads * head_dim);
         let mut queries = Queries { rows: &mut own.rows, group, width, first };
         attention::attend(self.level, cache, &mut queries, &mut own.attention);
         for (i, row) in own.rows.chunks_exact(width).enumerate() {
@@ -389,7 +388,7 @@ impl<E: Element> Run<'_, E> {
         let readers = Readers::of([matrix.is_integer()]);
         let input = pass::prepare(self.level, worker, (floats, groups), &self.prepared, rows, None, readers);
         let multiply = |range, tile: &mut [f32]| matrix.matmul(self.level, range, input, tile);
-        let to = pass::Destination { rows: &self.x, n_panels: matrix.n_panels(), tokens: self.tokens };
+        let to = self.to(&self.x, matrix.n_panels());
         pass::store_product(worker, tile, multiply, to, |_, x, y| {
             x.iter_mut().zip(y).for_each(|(x, y)| *x += y)
         });
@@ -409,14 +408,13 @@ impl<E: Element> Run<'_, E> {
             let (gate, up) = (&mut tile[..len], &mut tile2[..len]);
             layer.gate.matmul(self.level, share.range(), input, gate);
             layer.up.matmul(self.level, share.range(), input, up);
+            swiglu(self.level, gate, up);
             let columns = pass::columns(&share.range());
             for t in 0..tokens {
-                let at = t * n_panels * PANEL_ROWS;
+                let at = t * stride(self.model.config.ffn_width);
                 let out = self.hidden.claim(&share, at + columns.start..at + columns.end);
-                let rows = pass::tile_row(gate, tokens, t).zip(pass::tile_row(up, tokens, t));
-                for (out, (gate, up)) in out.as_chunks_mut::<PANEL_ROWS>().0.iter_mut().zip(rows) {
-                    swiglu(self.level, gate, up, out);
-                }
+                let rows = out.as_chunks_mut::<PANEL_ROWS>().0.iter_mut();
+                rows.zip(pass::tile_row(gate, tokens, t)).for_each(|(out, hidden)| *out = *hidden);
             }
         }
     }
@@ -433,11 +431,16 @@ impl<E: Element> Run<'_, E> {
         let input =
             pass::prepare(self.level, worker, (floats, groups), &self.prepared, x, Some(norm), readers);
         let multiply = |range, tile: &mut [f32]| output.matmul(self.level, range, input, tile);
-        let to = pass::Destination { rows: &self.logits, n_panels: output.n_panels(), tokens };
+        let n_panels = output.n_panels();
+        let to = Destination { rows: &self.logits, n_panels, tokens, stride: n_panels * PANEL_ROWS };
         pass::store_product(worker, tile, multiply, to, |_, out, y| *out = *y);
     }
 
     fn rows<'b>(&self, data: &'b Shared<'b, f32>, cols: usize) -> Rows<'b> {
-        Rows { data, tokens: self.tokens, cols, stride: cols.next_multiple_of(PANEL_ROWS), first: 0 }
+        Rows { data, tokens: self.tokens, cols, stride: stride(cols), first: 0 }
+    }
+
+    fn to<'b>(&self, rows: &'b Shared<'b, f32>, n_panels: usize) -> Destination<'b> {
+        Destination { rows, n_panels, tokens: self.tokens, stride: stride(n_panels * PANEL_ROWS) }
     }
 }

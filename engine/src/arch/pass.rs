@@ -138,7 +138,7 @@ pub(crate) fn prepare<'b>(
     worker: &Worker<'_>,
     own: (&'b mut [f32], &'b mut [Group]),
     shared: &'b Prepared<'_>,
-    x: Rows<'_>,
+    x: Rows<'b>,
     norm: Option<Norm<'_>>,
     readers: Readers,
 ) -> Input<'b> {
@@ -146,14 +146,10 @@ pub(crate) fn prepare<'b>(
     let n_groups = if readers.integers { cols / GROUP } else { 0 };
     let row = |t: usize| data.get((first + t) * stride..(first + t) * stride + cols);
     let (own_row, own_groups) = (&mut own.0[..cols], &mut own.1[..n_groups]);
-    let normed = |t: usize, out: &mut [f32]| match norm {
-        Some(norm) => norm::rms_norm(level, row(t), norm.weight, norm.eps, out),
-        None => out.copy_from_slice(row(t)),
-    };
     if tokens == 1 {
-        normed(0, own_row);
-        act::quantize(level, &own_row[..n_groups * GROUP], own_groups, Place { of: 1, token: 0 });
-        return Input { floats: own_row, groups: own_groups, cols, tokens };
+        let row = normed(level, row(0), norm, own_row);
+        act::quantize(level, &row[..n_groups * GROUP], own_groups, Place { of: 1, token: 0 });
+        return Input { floats: row, groups: own_groups, cols, tokens };
     }
     let n_floats = if readers.floats { cols } else { 0 };
     let most = level.tokens();
@@ -165,11 +161,10 @@ pub(crate) fn prepare<'b>(
         while at < range.len() {
             let of = tile_tokens(range.len() - at, most);
             for token in 0..of {
-                normed(range.start + at + token, own_row);
+                let row = normed(level, row(range.start + at + token), norm, own_row);
                 let place = Place { of, token };
-                act::copy(&own_row[..n_floats], &mut floats[at * n_floats..], place);
-                let quantized = &own_row[..n_groups * GROUP];
-                act::quantize(level, quantized, &mut groups[at * n_groups..], place);
+                act::copy(&row[..n_floats], &mut floats[at * n_floats..], place);
+                act::quantize(level, &row[..n_groups * GROUP], &mut groups[at * n_groups..], place);
             }
             at += of;
         }
@@ -177,6 +172,13 @@ pub(crate) fn prepare<'b>(
     worker.barrier();
     let (floats, groups) = (0..tokens * n_floats, 0..tokens * n_groups);
     Input { floats: shared.floats.get(floats), groups: shared.groups.get(groups), cols, tokens }
+}
+
+/// The row itself, or its norm in `own`.
+fn normed<'a>(level: Level, row: &'a [f32], norm: Option<Norm<'_>>, own: &'a mut [f32]) -> &'a [f32] {
+    let Some(norm) = norm else { return row };
+    norm::rms_norm(level, row, norm.weight, norm.eps, own);
+    own
 }
 
 /// Rows of a shared slice.
@@ -190,6 +192,12 @@ pub(crate) struct Rows<'a> {
     pub first: usize,
 }
 
+/// Elements from one token's row to the next: whole panels, and an odd number of them, as a column of many tokens would otherwise
+/// have few sets of the caches to itself.
+pub(crate) fn stride(cols: usize) -> usize {
+    (cols.div_ceil(PANEL_ROWS) | 1) * PANEL_ROWS
+}
+
 /// Columns of panels `range`.
 pub(crate) fn columns(range: &Range<usize>) -> Range<usize> {
     range.start * PANEL_ROWS..range.end * PANEL_ROWS
@@ -200,11 +208,12 @@ pub(crate) fn tile_row(tile: &[f32], tokens: usize, t: usize) -> impl Iterator<I
     tile.as_chunks::<PANEL_ROWS>().0[t..].iter().step_by(tokens)
 }
 
-/// Where the outputs of a matrix go: rows of whole panels.
+/// Where the outputs of a matrix go: rows of whole panels, `stride` apart.
 pub(crate) struct Destination<'a> {
     pub rows: &'a Shared<'a, f32>,
     pub n_panels: usize,
     pub tokens: usize,
+    pub stride: usize,
 }
 
 /// Multiplies this worker's chunks of panels and hands the outputs of every panel to `store`, with their first column and where they go.
@@ -215,13 +224,13 @@ pub(crate) fn store_product(
     to: Destination<'_>,
     store: impl Fn(usize, &mut [f32; PANEL_ROWS], &[f32; PANEL_ROWS]),
 ) {
-    let Destination { rows, n_panels, tokens } = to;
+    let Destination { rows, n_panels, tokens, stride } = to;
     for share in worker.chunks(n_panels, chunk(tokens)) {
         let tile = &mut tile[..share.range().len() * tokens * PANEL_ROWS];
         multiply(share.range(), tile);
         let columns = columns(&share.range());
         for t in 0..tokens {
-            let at = t * n_panels * PANEL_ROWS;
+            let at = t * stride;
             let out = rows.claim(&share, at + columns.start..at + columns.end);
             let outputs = out.as_chunks_mut::<PANEL_ROWS>().0.iter_mut().zip(tile_row(tile, tokens, t));
             for (i, (out, y)) in outputs.enumerate() {

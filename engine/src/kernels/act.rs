@@ -2,26 +2,21 @@
 
 use crate::simd::{GROUP, Group, Level, Op, Simd};
 
-/// Quantizes 32 values: d = max |x| / 127, q to nearest, ties to even. A group with a NaN or an infinity has no finite
-/// scale: it becomes NaN as a whole, so that the fault shows in the result instead of vanishing in a cast.
+/// Quantizes 32 values: d = max |x| / 127, q to nearest, ties to even. Adds 0 · x to `fault`, which a NaN or an infinity makes NaN.
 #[inline(always)]
-fn quantize_group<S: Simd>(s: S, x: &[f32; GROUP]) -> Group {
+fn quantize_group<S: Simd>(s: S, x: &[f32; GROUP], fault: &mut S::F) -> Group {
     // As a level of eight lanes has it; one of sixteen leaves the second of each pair out.
     let at = S::LANES % 16;
     let mut v = [[s.load(&x[..]), s.load(&x[at..])], [s.load(&x[16..]), s.load(&x[16 + at..])]];
     let zero = s.splat(0.0);
-    let mut largest = [zero; 2];
-    let mut total = [zero; 2];
-    for i in 0..2 {
-        let low = s.max(v[0][i], s.sub(zero, v[0][i]));
-        let high = s.max(v[1][i], s.sub(zero, v[1][i]));
-        total[i] = s.add(low, high);
-        largest[i] = s.max(low, high);
+    let mut largest = zero;
+    for half in &v {
+        for &v in half.iter().take(16 / S::LANES) {
+            largest = s.max(s.max(v, s.sub(zero, v)), largest);
+            *fault = s.mul_add(v, zero, *fault);
+        }
     }
-    if !s.sum(total).is_finite() {
-        return Group { d: f32::NAN, d_sum: f32::NAN, ..Group::ZERO };
-    }
-    let largest = s.max_lane(s.max(largest[0], largest[1]));
+    let largest = s.max_lane(largest);
     if largest < SMALLEST {
         return Group::ZERO;
     }
@@ -36,7 +31,7 @@ fn quantize_group<S: Simd>(s: S, x: &[f32; GROUP]) -> Group {
     } else {
         s.to_bytes(&[first[0], first[1], last[0], last[1]])
     };
-    Group::new(q, largest / 127.0)
+    Group::new(q, largest / 127.0, s.pair_sums(&q))
 }
 
 /// Below this, 127 / max |x| would overflow; such activations are as good as zero.
@@ -52,14 +47,28 @@ pub(crate) struct Place {
 }
 
 /// Quantizes a row, whose length is a multiple of 32, into its place in a tile.
+///
+/// A group with a NaN or an infinity has no finite scale: it becomes NaN as a whole, so that the fault shows in the result
+/// instead of vanishing in a cast.
 pub(crate) fn quantize(level: Level, row: &[f32], tile: &mut [Group], place: Place) {
     struct Quantize<'a>(&'a [f32], &'a mut [Group], Place);
     impl Op for Quantize<'_> {
         type Output = ();
         #[inline(always)]
         fn eval<S: Simd>(self, s: S) {
-            for (x, out) in self.0.as_chunks::<GROUP>().0.iter().zip(self.1.chunks_exact_mut(self.2.of)) {
-                out[self.2.token] = quantize_group(s, x);
+            let Self(row, tile, Place { of, token }) = self;
+            let row = row.as_chunks::<GROUP>().0;
+            let mut fault = s.splat(0.0);
+            for (x, out) in row.iter().zip(tile.chunks_exact_mut(of)) {
+                out[token] = quantize_group(s, x, &mut fault);
+            }
+            if s.lanes(fault).iter().all(|fault| *fault == 0.0) {
+                return;
+            }
+            for (x, out) in row.iter().zip(tile.chunks_exact_mut(of)) {
+                if !x.iter().all(|x| x.is_finite()) {
+                    out[token] = Group { d: f32::NAN, d_sum: f32::NAN, ..Group::ZERO };
+                }
             }
         }
     }

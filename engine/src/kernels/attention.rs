@@ -1,14 +1,16 @@
 //! Grouped-query attention over a cache in f16 or f32, with online softmax (Milakov and Gimelshein 2018, Dao et al. 2022).
 //!
-//! A block of 32 positions is widened to f32 once and used for every query head of the group and every token of the
-//! task. Blocks begin at multiples of 32, so that chunking and threads do not change the bits.
+//! The query heads of a group and the tokens of a task are rows that share each load of the cache. A span of positions is scored,
+//! weighed and summed before the next; spans begin at multiples of [`SPAN`], so that chunking and threads do not change the bits.
 
 use crate::simd::math::exp;
-use crate::simd::{Level, Op, Simd};
+use crate::simd::{Level, MAX_LANES, Op, Simd};
 use half::f16;
 
-/// Positions in a block.
+/// Positions in a block of the cache, within which keys lie transposed.
 pub(crate) const BLOCK: usize = 32;
+/// Positions that a row weighs at once: its maximum is found, and its sums are rescaled, once for all of them.
+const SPAN: usize = 4 * BLOCK;
 
 /// The cache of one KV head.
 ///
@@ -64,9 +66,22 @@ pub(crate) struct Queries<'a> {
 pub(crate) struct Scratch {
     keys: Vec<f32>,
     values: Vec<f32>,
+    rows: Rows,
+}
+
+/// What rows have gathered so far.
+#[derive(Default)]
+struct Rows {
+    /// \[rows, width\]
     sums: Vec<f32>,
-    /// Running (maximum, denominator) of each row.
-    state: Vec<(f32, f32)>,
+    softmax: Vec<Softmax>,
+}
+
+/// The running maximum of a row's scores, and the sum of its weights relative to it: lane l has those of positions l mod 16.
+#[derive(Clone, Copy)]
+struct Softmax {
+    maximum: f32,
+    weights: [f32; MAX_LANES],
 }
 
 /// Writes a token's key and value to the cache of its head.
@@ -107,36 +122,47 @@ impl<E: Element> Op for Attend<'_, '_, E> {
     type Output = ();
     #[inline(always)]
     fn eval<S: Simd>(self, s: S) {
+        // One token's cache comes from memory, many tokens' from a cache.
+        if self.queries.rows.len() == self.queries.group * self.queries.width {
+            self.spans::<S, true>(s);
+        } else {
+            self.spans::<S, false>(s);
+        }
+    }
+}
+
+impl<E: Element> Attend<'_, '_, E> {
+    #[inline(always)]
+    fn spans<S: Simd, const A: bool>(self, s: S) {
         let Self { cache, queries, scratch } = self;
-        let (width, first) = (queries.width, queries.first);
+        let Queries { width, first, group, .. } = *queries;
         let n_rows = queries.rows.len() / width;
-        let last = first + n_rows / queries.group;
+        let last = first + n_rows / group;
         scratch.clear(n_rows, width);
-        for start in (0..last).step_by(BLOCK) {
-            let at = start * width;
-            widen(s, &cache.keys[at..][..BLOCK * width], &mut scratch.keys);
-            widen(s, &cache.values[at..][..BLOCK * width], &mut scratch.values);
-            let seen = |row: usize| (first + row / queries.group + 1).saturating_sub(start).min(BLOCK);
-            let mut block =
-                Block { keys: &scratch.keys, values: &scratch.values, width, state: &mut scratch.state };
-            let mut row = 0;
-            while row < n_rows {
-                let rows = &queries.rows[row * width..];
-                let sums = &mut scratch.sums[row * width..];
-                // Rows that see the same positions share the loads of keys and values.
-                let alike = |n: usize| row + n <= n_rows && seen(row) == seen(row + n - 1);
-                row += match seen(row) {
-                    0 => 1,
-                    seen if S::LANES == 16 && alike(4) => block.attend::<S, 4>(s, rows, row, seen, sums),
-                    seen if alike(2) => block.attend::<S, 2>(s, rows, row, seen, sums),
-                    seen => block.attend::<S, 1>(s, rows, row, seen, sums),
-                };
+        let Scratch { keys: wide_keys, values: wide_values, rows } = scratch;
+        for start in (0..last).step_by(SPAN) {
+            let len = (last - start).min(SPAN).next_multiple_of(BLOCK);
+            let all = start * width..(start + len) * width;
+            let (keys, values) = (&cache.keys[all.clone()], &cache.values[all]);
+            if S::LANES == MAX_LANES {
+                Span { keys, values, start, len }.attend::<S, A>(s, queries, rows);
+            } else {
+                // Few rows share a load here: widened once for all of them.
+                let (wide_keys, wide_values) = (&mut wide_keys[..keys.len()], &mut wide_values[..keys.len()]);
+                widen(s, keys, wide_keys);
+                widen(s, values, wide_values);
+                Span { keys: &*wide_keys, values: &*wide_values, start, len }
+                    .attend::<S, A>(s, queries, rows);
             }
         }
-        let rows = queries.rows.chunks_exact_mut(width).zip(scratch.sums.chunks_exact(width));
-        for ((out, sums), (_, denominator)) in rows.zip(&scratch.state) {
-            let scale = 1.0 / denominator;
-            out.iter_mut().zip(sums).for_each(|(out, sum)| *out = sum * scale);
+        let out = queries.rows.chunks_exact_mut(width).zip(rows.sums.chunks_exact(width));
+        for ((out, sums), softmax) in out.zip(&rows.softmax) {
+            // A level of sixteen lanes leaves the second vector out.
+            let weights = [s.load(&softmax.weights), s.load(&softmax.weights[S::LANES % MAX_LANES..])];
+            let scale = s.splat(1.0 / s.sum(weights));
+            for (out, sums) in out.chunks_exact_mut(S::LANES).zip(sums.chunks_exact(S::LANES)) {
+                s.store(s.mul(s.load(sums), scale), out);
+            }
         }
     }
 }
@@ -151,12 +177,13 @@ impl Scratch {
 
     /// For `n_rows` rows that have seen nothing yet.
     fn clear(&mut self, n_rows: usize, width: usize) {
-        self.keys.resize(BLOCK * width, 0.0);
-        self.values.resize(BLOCK * width, 0.0);
-        self.sums.clear();
-        self.sums.resize(n_rows * width, 0.0);
-        self.state.clear();
-        self.state.resize(n_rows, (f32::NEG_INFINITY, 0.0));
+        self.keys.resize(SPAN * width, 0.0);
+        self.values.resize(SPAN * width, 0.0);
+        self.rows.sums.clear();
+        self.rows.sums.resize(n_rows * width, 0.0);
+        self.rows.softmax.clear();
+        let nothing = Softmax { maximum: f32::NEG_INFINITY, weights: [0.0; MAX_LANES] };
+        self.rows.softmax.resize(n_rows, nothing);
     }
 }
 
@@ -167,93 +194,167 @@ fn widen<S: Simd, E: Element>(s: S, from: &[E], to: &mut [f32]) {
     }
 }
 
-/// Vectors in the scores of a row, on a level of eight lanes; half of them on one of sixteen.
-const VECTORS: usize = BLOCK / 8;
-
-/// A block of the cache, widened, and what all rows have gathered so far.
-struct Block<'a> {
-    /// \[width, 32\]
-    keys: &'a [f32],
-    /// \[32, width\]
-    values: &'a [f32],
-    width: usize,
-    state: &'a mut [(f32, f32)],
+/// Asks for the lines of `len` elements from `at` on, which may lie beyond the slice.
+#[inline(always)]
+fn prefetch<S: Simd, E>(s: S, of: &[E], at: usize, len: usize) {
+    for line in (at..at + len).step_by(64 / size_of::<E>()) {
+        s.prefetch(of, line);
+    }
 }
 
-impl Block<'_> {
-    /// Adds the first `seen` positions to the sums of `R` rows from `row` on; returns `R`.
+/// Vectors in the scores of a row and a block, on a level of eight lanes; half of them on one of sixteen.
+const VECTORS: usize = BLOCK / 8;
+
+/// Consecutive positions of a cache.
+#[derive(Clone, Copy)]
+struct Span<'a, E> {
+    /// Blocks of \[width, 32\].
+    keys: &'a [E],
+    /// \[len, width\]
+    values: &'a [E],
+    start: usize,
+    /// At most [`SPAN`], whole blocks.
+    len: usize,
+}
+
+impl<E: Element> Span<'_, E> {
+    /// All rows attend to it.
     #[inline(always)]
-    fn attend<S: Simd, const R: usize>(
-        &mut self,
-        s: S,
-        queries: &[f32],
-        row: usize,
-        seen: usize,
-        sums: &mut [f32],
-    ) -> usize {
-        let queries: [&[f32]; R] = std::array::from_fn(|r| &queries[r * self.width..][..self.width]);
-        let n = BLOCK / S::LANES;
-        let mut scores = [[s.splat(0.0); VECTORS]; R];
-        for (i, keys) in self.keys.chunks_exact(BLOCK).take(self.width).enumerate() {
-            for v in 0..n {
-                let keys = s.load(&keys[v * S::LANES..]);
-                for r in 0..R {
-                    scores[r][v] = s.mul_add(s.splat(queries[r][i]), keys, scores[r][v]);
-                }
-            }
+    fn attend<S: Simd, const A: bool>(self, s: S, queries: &Queries<'_>, rows: &mut Rows) {
+        let Queries { width, first, group, .. } = *queries;
+        let n_rows = queries.rows.len() / width;
+        let wide = S::LANES == MAX_LANES;
+        let mut row = 0;
+        while row < n_rows {
+            let seen = |row: usize| (first + row / group + 1).saturating_sub(self.start).min(self.len);
+            let blocks = |row: usize| seen(row).div_ceil(BLOCK);
+            // Rows that see the same blocks share the loads of keys and values.
+            let alike = |n: usize| row + n <= n_rows && blocks(row) == blocks(row + n - 1);
+            row += match blocks(row) {
+                0 => 1,
+                _ if wide && alike(8) => self.rows::<S, 8, A>(s, queries, row, rows),
+                _ if wide && alike(4) => self.rows::<S, 4, A>(s, queries, row, rows),
+                _ if wide && alike(3) => self.rows::<S, 3, A>(s, queries, row, rows),
+                _ if alike(2) => self.rows::<S, 2, A>(s, queries, row, rows),
+                _ => self.rows::<S, 1, A>(s, queries, row, rows),
+            };
         }
-        let mut weights = [[0.0; BLOCK]; R];
-        for r in 0..R {
-            let sums = &mut sums[r * self.width..][..self.width];
-            for v in 0..n {
-                s.store(scores[r][v], &mut weights[r][v * S::LANES..]);
-            }
-            weigh(s, &mut weights[r], seen, &mut self.state[row + r], sums);
+    }
+
+    /// `R` rows from `row` on attend to it; returns `R`.
+    #[inline(always)]
+    fn rows<S: Simd, const R: usize, const A: bool>(
+        self,
+        s: S,
+        queries: &Queries<'_>,
+        row: usize,
+        rows: &mut Rows,
+    ) -> usize {
+        let Queries { width, first, group, .. } = *queries;
+        let mut seen = [0; R];
+        for (r, seen) in seen.iter_mut().enumerate() {
+            *seen = (first + (row + r) / group + 1).saturating_sub(self.start).min(self.len);
+        }
+        let len = seen[R - 1].next_multiple_of(BLOCK);
+        let mut weights = [[0.0; SPAN]; R];
+        self.score::<S, R, A>(s, &queries.rows[row * width..][..R * width], len, &mut weights);
+        let sums = &mut rows.sums[row * width..][..R * width];
+        for (r, sums) in sums.chunks_exact_mut(width).enumerate() {
+            weigh(s, &mut weights[r][..len], seen[r], &mut rows.softmax[row + r], sums);
         }
         // 32 columns at a time for as long as there are that many.
-        let wide = if S::LANES == 16 { 2 } else { 4 };
         let mut at = 0;
-        while at < self.width {
-            let columns = self.width - at;
-            at += if columns < wide * S::LANES {
-                self.accumulate::<S, R, 1>(s, &weights, seen, at, sums)
-            } else if S::LANES == 16 {
-                self.accumulate::<S, R, 2>(s, &weights, seen, at, sums)
+        while at < width {
+            at += if S::LANES == MAX_LANES && width - at >= 2 * S::LANES {
+                self.sum::<S, R, 2, A>(s, &weights, &seen, at, sums)
+            } else if S::LANES < MAX_LANES && width - at >= 4 * S::LANES {
+                self.sum::<S, R, 4, A>(s, &weights, &seen, at, sums)
             } else {
-                self.accumulate::<S, R, 4>(s, &weights, seen, at, sums)
+                self.sum::<S, R, 1, A>(s, &weights, &seen, at, sums)
             };
         }
         R
     }
 
-    /// sums += Σ weight · value, for `C` vectors of columns from `at` on; returns how many columns they are.
+    /// scores = queries · keys, for the first `len` positions; if `A`, their values are asked for meanwhile.
     #[inline(always)]
-    fn accumulate<S: Simd, const R: usize, const C: usize>(
-        &self,
+    fn score<S: Simd, const R: usize, const A: bool>(
+        self,
         s: S,
-        weights: &[[f32; BLOCK]; R],
-        seen: usize,
+        queries: &[f32],
+        len: usize,
+        scores: &mut [[f32; SPAN]; R],
+    ) {
+        let width = queries.len() / R;
+        let mut rows = [queries; R];
+        for (r, row) in rows.iter_mut().enumerate() {
+            *row = &queries[r * width..][..width];
+        }
+        let queries = rows;
+        let n = BLOCK / S::LANES;
+        for block in 0..len / BLOCK {
+            let keys = &self.keys[block * BLOCK * width..][..BLOCK * width];
+            let mut acc = [[s.splat(0.0); VECTORS]; R];
+            for i in 0..width {
+                let keys = &keys[i * BLOCK..][..BLOCK];
+                if A {
+                    prefetch(s, self.values, (block * width + i) * BLOCK, BLOCK);
+                }
+                for v in 0..n {
+                    let keys = E::load(s, &keys[v * S::LANES..]);
+                    for r in 0..R {
+                        acc[r][v] = s.mul_add(s.splat(queries[r][i]), keys, acc[r][v]);
+                    }
+                }
+            }
+            for r in 0..R {
+                for v in 0..n {
+                    s.store(acc[r][v], &mut scores[r][block * BLOCK + v * S::LANES..]);
+                }
+            }
+        }
+    }
+
+    /// sums += Σ weight · value over what each row has seen, for `C` vectors of columns from `at` on; returns how many columns they are.
+    /// If `A`, the keys of the next span are asked for meanwhile.
+    #[inline(always)]
+    fn sum<S: Simd, const R: usize, const C: usize, const A: bool>(
+        self,
+        s: S,
+        weights: &[[f32; SPAN]; R],
+        seen: &[usize; R],
         at: usize,
         sums: &mut [f32],
     ) -> usize {
-        let column = |r: usize, c: usize| r * self.width + at + c * S::LANES;
+        let width = sums.len() / R;
         let mut acc = [[s.splat(0.0); C]; R];
         for r in 0..R {
             for c in 0..C {
-                acc[r][c] = s.load(&sums[column(r, c)..]);
+                acc[r][c] = s.load(&sums[r * width + at + c * S::LANES..]);
             }
         }
-        for (position, values) in self.values.chunks_exact(self.width).take(seen).enumerate() {
+        // The first row sees least, being the first token's.
+        for (position, values) in self.values.chunks_exact(width).take(seen[0]).enumerate() {
+            if A {
+                prefetch(s, self.keys, self.keys.len() + position * width + at, C * S::LANES);
+            }
             for c in 0..C {
-                let values = s.load(&values[at + c * S::LANES..]);
+                let values = E::load(s, &values[at + c * S::LANES..]);
                 for r in 0..R {
                     acc[r][c] = s.mul_add(s.splat(weights[r][position]), values, acc[r][c]);
                 }
             }
         }
-        for r in 0..R {
-            for c in 0..C {
-                s.store(acc[r][c], &mut sums[column(r, c)..]);
+        for (r, acc) in acc.iter_mut().enumerate() {
+            let left = self.values.chunks_exact(width).zip(&weights[r]);
+            for (values, weight) in left.take(seen[r]).skip(seen[0]) {
+                for (c, acc) in acc.iter_mut().enumerate() {
+                    let values = E::load(s, &values[at + c * S::LANES..]);
+                    *acc = s.mul_add(s.splat(*weight), values, *acc);
+                }
+            }
+            for (c, acc) in acc.iter().enumerate() {
+                s.store(*acc, &mut sums[r * width + at + c * S::LANES..]);
             }
         }
         C * S::LANES
@@ -262,33 +363,35 @@ impl Block<'_> {
 
 /// Turns the scores of a row into softmax weights relative to its running maximum, which is updated; `sums` is rescaled to it.
 #[inline(always)]
-fn weigh<S: Simd>(s: S, row: &mut [f32; BLOCK], seen: usize, state: &mut (f32, f32), sums: &mut [f32]) {
+fn weigh<S: Simd>(s: S, row: &mut [f32], seen: usize, softmax: &mut Softmax, sums: &mut [f32]) {
     row[seen..].fill(f32::NEG_INFINITY);
-    let n = BLOCK / S::LANES;
-    let mut scores = [s.splat(f32::NEG_INFINITY); VECTORS];
-    for v in 0..n {
-        scores[v] = s.load(&row[v * S::LANES..]);
+    let mut largest = s.splat(f32::NEG_INFINITY);
+    for scores in row.chunks_exact(S::LANES) {
+        largest = s.max(s.load(scores), largest);
     }
-    let largest = s.max_lane(s.max(s.max(scores[0], scores[1]), s.max(scores[2], scores[3])));
-    let maximum = if largest > state.0 { largest } else { state.0 };
-    for v in 0..n {
-        scores[v] = exp(s, s.sub(scores[v], s.splat(maximum)));
-        s.store(scores[v], &mut row[v * S::LANES..]);
-    }
-    // Positions 0–15 and 16–31 are added first, whatever the lanes.
-    let sum = if S::LANES == 16 {
-        s.sum([s.add(scores[0], scores[1]); 2])
-    } else {
-        s.sum([s.add(scores[0], scores[2]), s.add(scores[1], scores[3])])
-    };
-    if maximum != state.0 {
-        let shrink = s.lanes(exp(s, s.splat(state.0 - maximum)))[0];
-        state.1 *= shrink;
-        for sums in sums.chunks_exact_mut(S::LANES) {
-            s.store(s.mul(s.load(sums), s.splat(shrink)), sums);
+    let largest = s.max_lane(largest);
+    let maximum = if largest > softmax.maximum { largest } else { softmax.maximum };
+    let mut total = [s.splat(0.0); 2];
+    for row in row.chunks_exact_mut(MAX_LANES) {
+        for (row, total) in row.chunks_exact_mut(S::LANES).zip(&mut total) {
+            let weights = exp(s, s.sub(s.load(row), s.splat(maximum)));
+            s.store(weights, row);
+            *total = s.add(*total, weights);
         }
     }
-    *state = (maximum, state.1 + sum);
+    if maximum != softmax.maximum {
+        let shrink = exp(s, s.splat(softmax.maximum - maximum));
+        for sums in sums.chunks_exact_mut(S::LANES) {
+            s.store(s.mul(s.load(sums), shrink), sums);
+        }
+        for weights in softmax.weights.chunks_exact_mut(S::LANES) {
+            s.store(s.mul(s.load(weights), shrink), weights);
+        }
+        softmax.maximum = maximum;
+    }
+    for (weights, total) in softmax.weights.chunks_exact_mut(S::LANES).zip(total) {
+        s.store(s.add(s.load(weights), total), weights);
+    }
 }
 
 #[cfg(test)]

@@ -213,16 +213,20 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
         out
     }
     #[inline(always)]
+    fn pair_sums(self, q: &[i8; 32]) -> [[i16; 2]; 2] {
+        vector!(pair_sums(q))
+    }
+    #[inline(always)]
     fn to_f(self, v: __m256i) -> __m256 {
         vector!(_mm256_cvtepi32_ps(v))
     }
     #[inline(always)]
-    fn prefetch(self, bytes: &[u8], at: usize) {
-        vector!(_mm_prefetch::<_MM_HINT_T0>(bytes.as_ptr().wrapping_add(at).cast()))
+    fn prefetch<T>(self, of: &[T], at: usize) {
+        vector!(_mm_prefetch::<_MM_HINT_T0>(of.as_ptr().wrapping_add(at).cast()))
     }
     #[inline(always)]
-    fn prefetch_once(self, bytes: &[u8], at: usize) {
-        vector!(_mm_prefetch::<_MM_HINT_NTA>(bytes.as_ptr().wrapping_add(at).cast()))
+    fn prefetch_once<T>(self, of: &[T], at: usize) {
+        vector!(_mm_prefetch::<_MM_HINT_NTA>(of.as_ptr().wrapping_add(at).cast()))
     }
 }
 
@@ -371,6 +375,22 @@ unsafe fn scaled32(v: __m256i, offset: i32) -> __m256i {
 fn splat4(a: &[i8; 4]) -> __m256i {
     // SAFETY: called only from methods of Avx2, whose receiver is the proof.
     unsafe { _mm256_set1_epi32(i32::from_ne_bytes(a.map(|b| b as u8))) }
+}
+
+/// [`Simd::pair_sums`]
+///
+/// # Safety
+/// The processor must have AVX2.
+#[inline(always)]
+pub(super) unsafe fn pair_sums(q: &[i8; 32]) -> [[i16; 2]; 2] {
+    // SAFETY: promised by the caller; the load is through a reference to an array of the vector's size.
+    let [first, last] = unsafe {
+        let pairs = _mm256_maddubs_epi16(_mm256_set1_epi8(1), _mm256_loadu_si256(q.as_ptr().cast()));
+        let pairs = _mm256_add_epi16(pairs, _mm256_shuffle_epi32::<0b01_00_11_10>(pairs));
+        let pairs = _mm256_add_epi16(pairs, _mm256_shuffle_epi32::<0b10_11_00_01>(pairs));
+        [_mm256_extract_epi32::<0>(pairs), _mm256_extract_epi32::<4>(pairs)]
+    };
+    [first, last].map(|both| [both as i16, (both >> 16) as i16])
 }
 
 /// The two as they lie in memory.

@@ -1,7 +1,7 @@
 //! AVX-512 F, BW, DQ and VL, and VNNI where there is that.
 #![expect(unsafe_code, reason = "vector loads, stores and intrinsics")]
 
-use super::avx2::{array, bits_of};
+use super::avx2::{array, bits_of, pair_sums};
 use super::{Columns, Group, Op, Quants, Simd};
 use std::arch::x86_64::*;
 use std::sync::OnceLock;
@@ -207,16 +207,20 @@ impl<const VNNI: bool> Simd for Avx512<VNNI> {
         out
     }
     #[inline(always)]
+    fn pair_sums(self, q: &[i8; 32]) -> [[i16; 2]; 2] {
+        vector!(pair_sums(q))
+    }
+    #[inline(always)]
     fn to_f(self, v: __m512i) -> __m512 {
         vector!(_mm512_cvtepi32_ps(v))
     }
     #[inline(always)]
-    fn prefetch(self, bytes: &[u8], at: usize) {
-        vector!(_mm_prefetch::<_MM_HINT_T0>(bytes.as_ptr().wrapping_add(at).cast()))
+    fn prefetch<T>(self, of: &[T], at: usize) {
+        vector!(_mm_prefetch::<_MM_HINT_T0>(of.as_ptr().wrapping_add(at).cast()))
     }
     #[inline(always)]
-    fn prefetch_once(self, bytes: &[u8], at: usize) {
-        vector!(_mm_prefetch::<_MM_HINT_NTA>(bytes.as_ptr().wrapping_add(at).cast()))
+    fn prefetch_once<T>(self, of: &[T], at: usize) {
+        vector!(_mm_prefetch::<_MM_HINT_NTA>(of.as_ptr().wrapping_add(at).cast()))
     }
 }
 

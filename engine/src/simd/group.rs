@@ -30,20 +30,27 @@ impl Group {
     pub(crate) const ZERO: Group =
         Group { q: [0; GROUP], d: 0.0, d_sum: 0.0, pairs: [[0; 2]; 3], halves: [0; 2], total: 0 };
 
-    /// With the sums that belong to `q` and `d`.
+    /// With the sums that belong to `q`, of which `pairs` are those of columns 4j and 4j + 1 and of 4j + 2 and 4j + 3, in either half.
     #[inline(always)]
-    pub(crate) fn new(q: [i8; GROUP], d: f32) -> Group {
-        let half = |q: &[i8]| {
-            let quads = q.as_chunks::<4>().0;
-            let sum = |i: usize| quads.iter().map(|q| i16::from(q[i]) + i16::from(q[i + 1])).sum::<i16>();
-            [-8 * sum(0), -8 * sum(2)]
-        };
-        let [first, last] = [half(&q[..16]), half(&q[16..])];
+    pub(crate) fn new(q: [i8; GROUP], d: f32, pairs: [[i16; 2]; 2]) -> Group {
+        let [first, last] = pairs.map(|pair| pair.map(|sum| -8 * sum));
         let pairs = [first, last, [first[0] + last[0], first[1] + last[1]]];
         let [first, last, total] = pairs.map(|[a, b]| i32::from(a) + i32::from(b));
-        let halves = [first, last];
-        Group { q, d, d_sum: d * (total / -8) as f32, pairs, halves, total }
+        Group { q, d, d_sum: d * (total / -8) as f32, pairs, halves: [first, last], total }
     }
+}
+
+/// See [`super::Simd::pair_sums`].
+#[inline(always)]
+pub(super) fn pair_sums(q: &[i8; GROUP]) -> [[i16; 2]; 2] {
+    let mut sums = [[0; 2]; 2];
+    for (half, sums) in q.as_chunks::<16>().0.iter().zip(&mut sums) {
+        for &[a, b, c, d] in half.as_chunks::<4>().0 {
+            sums[0] += i16::from(a) + i16::from(b);
+            sums[1] += i16::from(c) + i16::from(d);
+        }
+    }
+    sums
 }
 
 /// Which columns of a group a dot product is over.

@@ -95,12 +95,17 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     ) -> [Self::I; T];
     /// Integral values in −128…127 as bytes, in order; together there are 32.
     fn to_bytes(self, v: &[Self::F]) -> [i8; 32];
+    /// Of columns 0–15 and of 16–31: Σ q over columns 4j and 4j + 1, and over 4j + 2 and 4j + 3.
+    #[inline(always)]
+    fn pair_sums(self, q: &[i8; GROUP]) -> [[i16; 2]; 2] {
+        group::pair_sums(q)
+    }
     /// To the nearest f32, ties to even.
     fn to_f(self, v: Self::I) -> Self::F;
-    /// Asks for the cache line at `at`, which may lie beyond the slice.
-    fn prefetch(self, _bytes: &[u8], _at: usize) {}
+    /// Asks for the cache line of element `at`, which may lie beyond the slice.
+    fn prefetch<T>(self, _of: &[T], _at: usize) {}
     /// The same for a line that is used once: it need not push others out of the larger caches.
-    fn prefetch_once(self, _bytes: &[u8], _at: usize) {}
+    fn prefetch_once<T>(self, _of: &[T], _at: usize) {}
 
     /// The lanes as an array; those that the level lacks are 0.
     #[inline(always)]

@@ -228,13 +228,13 @@ impl<D: Dot> Simd for Neon<D> {
         both!(vcvtq_f32_s32(v))
     }
     #[inline(always)]
-    fn prefetch(self, bytes: &[u8], at: usize) {
-        let line = bytes.as_ptr().wrapping_add(at);
+    fn prefetch<T>(self, of: &[T], at: usize) {
+        let line = of.as_ptr().wrapping_add(at);
         vector!(asm!("prfm pldl1keep, [{}]", in(reg) line, options(nostack, preserves_flags, readonly)))
     }
     #[inline(always)]
-    fn prefetch_once(self, bytes: &[u8], at: usize) {
-        let line = bytes.as_ptr().wrapping_add(at);
+    fn prefetch_once<T>(self, of: &[T], at: usize) {
+        let line = of.as_ptr().wrapping_add(at);
         vector!(asm!("prfm pldl1strm, [{}]", in(reg) line, options(nostack, preserves_flags, readonly)))
     }
 }
