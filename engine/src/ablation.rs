@@ -15,7 +15,7 @@ pub enum Part {
     Prefetch,
     /// Prompts pass in tiles of tokens that share each weight read.
     Tiles,
-    /// The query heads of a group share a block of keys and values that was widened once.
+    /// The query heads of a group share each load of keys and values.
     Group,
     /// Keys and values are kept as f16. The one part without which the results have other bits.
     HalfCache,
@@ -30,7 +30,7 @@ const PARTS: &[(Part, &str, &str)] = &[
     (Part::Streams, "streams", "decode walks one stream of weights per thread, not two"),
     (Part::Prefetch, "prefetch", "no line of weights is asked for ahead of its use"),
     (Part::Tiles, "tiles", "prompts pass token by token, not in tiles that share a read of the weights"),
-    (Part::Group, "group", "each query head widens keys and values for itself, not once for its group"),
+    (Part::Group, "group", "each query head reads keys and values for itself, not once for its group"),
     (Part::HalfCache, "half-cache", "keys and values in f32, not f16 (other bits in the results)"),
     (Part::Entry, "entry", "the thread pool is entered once for each operation, not once for a pass"),
     (Part::Counter, "counter", "each thread has its even part of the work, not chunks from a shared counter"),

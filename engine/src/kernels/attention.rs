@@ -64,8 +64,6 @@ pub(crate) struct Queries<'a> {
 /// Space for a task, kept between calls.
 #[derive(Default)]
 pub(crate) struct Scratch {
-    keys: Vec<f32>,
-    values: Vec<f32>,
     rows: Rows,
 }
 
@@ -139,21 +137,12 @@ impl<E: Element> Attend<'_, '_, E> {
         let n_rows = queries.rows.len() / width;
         let last = first + n_rows / group;
         scratch.clear(n_rows, width);
-        let Scratch { keys: wide_keys, values: wide_values, rows } = scratch;
+        let rows = &mut scratch.rows;
         for start in (0..last).step_by(SPAN) {
             let len = (last - start).min(SPAN).next_multiple_of(BLOCK);
             let all = start * width..(start + len) * width;
             let (keys, values) = (&cache.keys[all.clone()], &cache.values[all]);
-            if S::LANES == MAX_LANES {
-                Span { keys, values, start, len }.attend::<S, A>(s, queries, rows);
-            } else {
-                // Few rows share a load here: widened once for all of them.
-                let (wide_keys, wide_values) = (&mut wide_keys[..keys.len()], &mut wide_values[..keys.len()]);
-                widen(s, keys, wide_keys);
-                widen(s, values, wide_values);
-                Span { keys: &*wide_keys, values: &*wide_values, start, len }
-                    .attend::<S, A>(s, queries, rows);
-            }
+            Span { keys, values, start, len }.attend::<S, A>(s, queries, rows);
         }
         let out = queries.rows.chunks_exact_mut(width).zip(rows.sums.chunks_exact(width));
         for ((out, sums), softmax) in out.zip(&rows.softmax) {
@@ -177,8 +166,6 @@ impl Scratch {
 
     /// For `n_rows` rows that have seen nothing yet.
     fn clear(&mut self, n_rows: usize, width: usize) {
-        self.keys.resize(SPAN * width, 0.0);
-        self.values.resize(SPAN * width, 0.0);
         self.rows.sums.clear();
         self.rows.sums.resize(n_rows * width, 0.0);
         self.rows.softmax.clear();
@@ -187,23 +174,17 @@ impl Scratch {
     }
 }
 
-#[inline(always)]
-fn widen<S: Simd, E: Element>(s: S, from: &[E], to: &mut [f32]) {
-    for (from, to) in from.chunks_exact(S::LANES).zip(to.chunks_exact_mut(S::LANES)) {
-        s.store(E::load(s, from), to);
-    }
-}
-
 /// Asks for the lines of `len` elements from `at` on, which may lie beyond the slice.
 #[inline(always)]
 fn prefetch<S: Simd, E>(s: S, of: &[E], at: usize, len: usize) {
-    for line in (at..at + len).step_by(64 / size_of::<E>()) {
-        s.prefetch(of, line);
+    let line = 64 / size_of::<E>();
+    for i in 0..len.div_ceil(line) {
+        s.prefetch(of, at + i * line);
     }
 }
 
-/// Vectors in the scores of a row and a block, on a level of eight lanes; half of them on one of sixteen.
-const VECTORS: usize = BLOCK / 8;
+/// Vectors of positions or columns that a row accumulates at once.
+const VECTORS: usize = 2;
 
 /// Consecutive positions of a cache.
 #[derive(Clone, Copy)]
@@ -233,8 +214,8 @@ impl<E: Element> Span<'_, E> {
             row += match blocks(row) {
                 0 => 1,
                 _ if wide && alike(8) => self.rows::<S, 8, A>(s, queries, row, rows),
-                _ if wide && alike(4) => self.rows::<S, 4, A>(s, queries, row, rows),
-                _ if wide && alike(3) => self.rows::<S, 3, A>(s, queries, row, rows),
+                _ if alike(4) => self.rows::<S, 4, A>(s, queries, row, rows),
+                _ if alike(3) => self.rows::<S, 3, A>(s, queries, row, rows),
                 _ if alike(2) => self.rows::<S, 2, A>(s, queries, row, rows),
                 _ => self.rows::<S, 1, A>(s, queries, row, rows),
             };
@@ -262,13 +243,10 @@ impl<E: Element> Span<'_, E> {
         for (r, sums) in sums.chunks_exact_mut(width).enumerate() {
             weigh(s, &mut weights[r][..len], seen[r], &mut rows.softmax[row + r], sums);
         }
-        // 32 columns at a time for as long as there are that many.
         let mut at = 0;
         while at < width {
-            at += if S::LANES == MAX_LANES && width - at >= 2 * S::LANES {
-                self.sum::<S, R, 2, A>(s, &weights, &seen, at, sums)
-            } else if S::LANES < MAX_LANES && width - at >= 4 * S::LANES {
-                self.sum::<S, R, 4, A>(s, &weights, &seen, at, sums)
+            at += if width - at >= VECTORS * S::LANES {
+                self.sum::<S, R, VECTORS, A>(s, &weights, &seen, at, sums)
             } else {
                 self.sum::<S, R, 1, A>(s, &weights, &seen, at, sums)
             };
@@ -291,25 +269,26 @@ impl<E: Element> Span<'_, E> {
             *row = &queries[r * width..][..width];
         }
         let queries = rows;
-        let n = BLOCK / S::LANES;
         for block in 0..len / BLOCK {
             let keys = &self.keys[block * BLOCK * width..][..BLOCK * width];
-            let mut acc = [[s.splat(0.0); VECTORS]; R];
-            for i in 0..width {
-                let keys = &keys[i * BLOCK..][..BLOCK];
-                if A {
-                    prefetch(s, self.values, (block * width + i) * BLOCK, BLOCK);
-                }
-                for v in 0..n {
-                    let keys = E::load(s, &keys[v * S::LANES..]);
-                    for r in 0..R {
-                        acc[r][v] = s.mul_add(s.splat(queries[r][i]), keys, acc[r][v]);
+            for part in (0..BLOCK).step_by(VECTORS * S::LANES) {
+                let mut acc = [[s.splat(0.0); VECTORS]; R];
+                for i in 0..width {
+                    let keys = &keys[i * BLOCK + part..][..VECTORS * S::LANES];
+                    if A {
+                        prefetch(s, self.values, (block * width + i) * BLOCK + part, VECTORS * S::LANES);
+                    }
+                    for v in 0..VECTORS {
+                        let keys = E::load(s, &keys[v * S::LANES..]);
+                        for r in 0..R {
+                            acc[r][v] = s.mul_add(s.splat(queries[r][i]), keys, acc[r][v]);
+                        }
                     }
                 }
-            }
-            for r in 0..R {
-                for v in 0..n {
-                    s.store(acc[r][v], &mut scores[r][block * BLOCK + v * S::LANES..]);
+                for (scores, acc) in scores.iter_mut().zip(acc) {
+                    for (v, acc) in acc.into_iter().enumerate() {
+                        s.store(acc, &mut scores[block * BLOCK + part + v * S::LANES..]);
+                    }
                 }
             }
         }
