@@ -2,6 +2,7 @@
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::gguf::{Gguf, Tensor};
+use crate::kernels::act::Form;
 use crate::kernels::matmul::{Input, Panels, Walk};
 use crate::memory::{Buffer, Pages};
 use crate::pool::Pool;
@@ -66,9 +67,9 @@ impl Matrix {
         self.data.len()
     }
 
-    /// Whether it reads quantized activations.
-    pub(crate) fn is_integer(&self) -> bool {
-        self.format.packing.is_integer()
+    /// What it reads activations as.
+    pub(crate) fn reads(&self) -> Form {
+        self.format.packing.reads()
     }
 
     /// Multiplies the panels of `range`; `out` is \[panels of the range, tokens, 8\].
@@ -93,9 +94,9 @@ impl Stack {
         self.0.iter().map(Matrix::n_panels).sum()
     }
 
-    /// Of each, whether it reads quantized activations.
-    pub(crate) fn are_integers(&self) -> impl Iterator<Item = bool> {
-        self.0.iter().map(Matrix::is_integer)
+    /// What each reads activations as.
+    pub(crate) fn reads(&self) -> impl Iterator<Item = Form> + Clone {
+        self.0.iter().map(Matrix::reads)
     }
 
     pub(crate) fn bytes(&self) -> usize {

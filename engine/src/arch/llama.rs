@@ -3,7 +3,7 @@
 
 mod hyperparameters;
 
-use super::pass::{self, Destination, Norm, Own, Prepared, Readers, Rows, stride};
+use super::pass::{self, Destination, Forms, Norm, Own, Prepared, Rows, stride};
 use super::{Architecture, Config, Loader, Logits, Network, Pass, Scratch};
 use crate::ablation::{Part, Without};
 use crate::error::Result;
@@ -12,8 +12,8 @@ use crate::kernels::rope::Rope;
 use crate::kernels::swiglu::swiglu;
 use crate::kv::{Cells, KvCache};
 use crate::pool::{Shared, Sizes, Worker};
-use crate::quant::pack::{GROUP, PANEL_ROWS};
-use crate::simd::{Group, Level, MAX_LANES};
+use crate::quant::pack::PANEL_ROWS;
+use crate::simd::{Level, MAX_LANES};
 use crate::tensor::{Embedding, Matrix, Stack};
 use hyperparameters::{MAX_HEAD_DIM, config, rope};
 use std::ops::Range;
@@ -118,8 +118,7 @@ impl Network for Llama {
         Scratch {
             row: vec![0; self.embedding.row_bytes()],
             x: vec![0.0; batch * stride(width)],
-            floats: vec![0.0; batch * cols],
-            groups: vec![Group::ZERO; batch * (cols / GROUP)],
+            forms: Forms::new(batch, cols),
             qkv: vec![0.0; batch * stride(qkv)],
             attention: vec![0.0; batch * stride(n_heads * head_dim)],
             hidden: vec![0.0; batch * stride(ffn_width)],
@@ -140,8 +139,7 @@ impl Network for Llama {
 impl Llama {
     fn run<E: Element>(&self, pass: &mut Pass<'_>, kv: &mut Cells<E>) -> Result<()> {
         let (tokens, width) = (pass.ids.len(), self.config.width);
-        let Scratch { row: file_row, x, floats, groups, qkv, attention, hidden, logits, angles, own } =
-            pass.scratch;
+        let Scratch { row: file_row, x, forms, qkv, attention, hidden, logits, angles, own } = pass.scratch;
         for (&id, row) in pass.ids.iter().zip(x.chunks_exact_mut(stride(width))) {
             self.embedding.row(pass.gguf, id, file_row, &mut row[..width])?;
         }
@@ -164,7 +162,7 @@ impl Llama {
             layer_len: kv.layer_len,
             angles,
             x: Shared::new(x),
-            prepared: Prepared { floats: Shared::new(floats), groups: Shared::new(groups) },
+            prepared: Prepared::new(forms),
             qkv: Shared::new(qkv),
             attention: Shared::new(attention),
             hidden: Shared::new(hidden),
@@ -247,11 +245,10 @@ impl<E: Element> Run<'_, E> {
     /// qkv = norm(x) · [wq; wk; wv] + bias
     fn qkv(&self, worker: &Worker<'_>, own: &mut Own, layer: &Layer) {
         let norm = Norm { weight: &layer.attention_norm, eps: self.model.eps };
-        let Own { floats, groups, tile, .. } = own;
-        let readers = Readers::of(layer.qkv.are_integers());
+        let Own { forms, tile, .. } = own;
         let x = self.rows(&self.x, self.model.config.width);
-        let input =
-            pass::prepare(self.level, worker, (floats, groups), &self.prepared, x, Some(norm), readers);
+        let readers = layer.qkv.reads();
+        let input = pass::prepare(self.level, worker, forms, &self.prepared, x, Some(norm), readers);
         let multiply = |range, tile: &mut [f32]| layer.qkv.matmul(self.level, range, input, tile);
         let (n_panels, bias) = (layer.qkv.n_panels(), layer.qkv_bias.as_deref());
         let to = self.to(&self.qkv, n_panels);
@@ -332,7 +329,7 @@ impl<E: Element> Run<'_, E> {
         }
     }
 
-    /// The query heads of KV head `head`: those of a group share what is widened.
+    /// The query heads of KV head `head`: those of a group share each load.
     fn attend<'o>(
         &self,
         own: &mut Own,
@@ -383,10 +380,10 @@ impl<E: Element> Run<'_, E> {
 
     /// x += input · matrix
     fn residual(&self, worker: &Worker<'_>, own: &mut Own, matrix: &Matrix, input: &Shared<'_, f32>) {
-        let Own { floats, groups, tile, .. } = own;
+        let Own { forms, tile, .. } = own;
         let rows = self.rows(input, matrix.cols());
-        let readers = Readers::of([matrix.is_integer()]);
-        let input = pass::prepare(self.level, worker, (floats, groups), &self.prepared, rows, None, readers);
+        let readers = [matrix.reads()].into_iter();
+        let input = pass::prepare(self.level, worker, forms, &self.prepared, rows, None, readers);
         let multiply = |range, tile: &mut [f32]| matrix.matmul(self.level, range, input, tile);
         let to = self.to(&self.x, matrix.n_panels());
         pass::store_product(worker, tile, multiply, to, |_, x, y| {
@@ -397,11 +394,10 @@ impl<E: Element> Run<'_, E> {
     /// hidden = silu(norm(x) · gate) · (norm(x) · up)
     fn gate_and_up(&self, worker: &Worker<'_>, own: &mut Own, layer: &Layer) {
         let norm = Norm { weight: &layer.ffn_norm, eps: self.model.eps };
-        let Own { floats, groups, tile, tile2, .. } = own;
-        let readers = Readers::of([layer.gate.is_integer(), layer.up.is_integer()]);
+        let Own { forms, tile, tile2, .. } = own;
         let x = self.rows(&self.x, self.model.config.width);
-        let input =
-            pass::prepare(self.level, worker, (floats, groups), &self.prepared, x, Some(norm), readers);
+        let readers = [layer.gate.reads(), layer.up.reads()].into_iter();
+        let input = pass::prepare(self.level, worker, forms, &self.prepared, x, Some(norm), readers);
         let (n_panels, tokens) = (layer.gate.n_panels(), self.tokens);
         for share in worker.chunks(n_panels, pass::chunk(tokens)) {
             let len = share.range().len() * tokens * PANEL_ROWS;
@@ -422,14 +418,13 @@ impl<E: Element> Run<'_, E> {
     /// logits = norm(x) · output, for the last `n_logits` tokens
     fn output(&self, worker: &Worker<'_>, own: &mut Own) {
         let norm = Norm { weight: &self.model.output_norm, eps: self.model.eps };
-        let Own { floats, groups, tile, .. } = own;
+        let Own { forms, tile, .. } = own;
         let output = &self.model.output;
         let tokens = self.n_logits;
         let width = self.model.config.width;
         let x = Rows { tokens, first: self.tokens - tokens, ..self.rows(&self.x, width) };
-        let readers = Readers::of([output.is_integer()]);
-        let input =
-            pass::prepare(self.level, worker, (floats, groups), &self.prepared, x, Some(norm), readers);
+        let readers = [output.reads()].into_iter();
+        let input = pass::prepare(self.level, worker, forms, &self.prepared, x, Some(norm), readers);
         let multiply = |range, tile: &mut [f32]| output.matmul(self.level, range, input, tile);
         let n_panels = output.n_panels();
         let to = Destination { rows: &self.logits, n_panels, tokens, stride: n_panels * PANEL_ROWS };

@@ -2,7 +2,7 @@
 
 use crate::ablation::Without;
 use crate::gguf::Gguf;
-use crate::kernels::act::{self, Place};
+use crate::kernels::act::{self, Form, Place};
 use crate::kernels::matmul::{Input, tile_tokens};
 use crate::kernels::{attention, norm};
 use crate::pool::{Pool, Shared, Sizes, Worker};
@@ -48,9 +48,8 @@ pub(crate) struct Scratch {
     pub row: Vec<u8>,
     /// Residual stream, \[batch, width\].
     pub x: Vec<f32>,
-    /// Normed or plain input of a matrix, \[batch, cols\], and the same quantized.
-    pub floats: Vec<f32>,
-    pub groups: Vec<Group>,
+    /// Input of a matrix, \[batch, cols\].
+    pub forms: Forms,
     /// Outputs of matrices, rows padded to whole panels.
     pub qkv: Vec<f32>,
     pub attention: Vec<f32>,
@@ -61,10 +60,28 @@ pub(crate) struct Scratch {
     pub own: Vec<Mutex<Own>>,
 }
 
+/// The normed or plain input of a matrix in every form that one reads.
+pub(crate) struct Forms {
+    pub floats: Vec<f32>,
+    pub bf16s: Vec<u32>,
+    pub groups: Vec<Group>,
+}
+
+impl Forms {
+    /// Space for `tokens` rows of `cols`.
+    pub(crate) fn new(tokens: usize, cols: usize) -> Self {
+        Self {
+            floats: vec![0.0; tokens * cols],
+            bf16s: vec![0; tokens * cols.next_multiple_of(2)],
+            groups: vec![Group::ZERO; tokens * (cols / GROUP)],
+        }
+    }
+}
+
 /// Space of one worker.
 pub(crate) struct Own {
-    pub floats: Vec<f32>,
-    pub groups: Vec<Group>,
+    /// A row.
+    pub forms: Forms,
     /// Outputs of a chunk: \[panels, tokens, rows\].
     pub tile: Vec<f32>,
     pub tile2: Vec<f32>,
@@ -78,8 +95,7 @@ impl Own {
     pub(crate) fn new(cols: usize, batch: usize, (n_rows, width): (usize, usize)) -> Self {
         let tile = vec![0.0; PANEL_ROWS * CHUNK.max(CHUNK_TOKENS).max(CHUNK_MANY * batch)];
         Self {
-            floats: vec![0.0; cols],
-            groups: vec![Group::ZERO; cols / GROUP],
+            forms: Forms::new(1, cols),
             tile: tile.clone(),
             tile2: tile,
             attention: attention::Scratch::with_room(n_rows, width),
@@ -106,56 +122,50 @@ pub(crate) struct Norm<'a> {
 /// Where all workers find the input of the next matrices, for more than one token.
 pub(crate) struct Prepared<'a> {
     pub floats: Shared<'a, f32>,
+    pub bf16s: Shared<'a, u32>,
     pub groups: Shared<'a, Group>,
 }
 
-/// What the next matrices read.
-#[derive(Clone, Copy)]
-pub(crate) struct Readers {
-    /// One of them is quantized.
-    pub integers: bool,
-    /// One of them consists of floating-point numbers.
-    pub floats: bool,
-}
-
-impl Readers {
-    /// Those of `matrices`, told by whether each is quantized.
-    pub(crate) fn of(matrices: impl IntoIterator<Item = bool>) -> Self {
-        let mut readers = Self { integers: false, floats: false };
-        matrices.into_iter().for_each(|integer| match integer {
-            true => readers.integers = true,
-            false => readers.floats = true,
-        });
-        readers
+impl<'a> Prepared<'a> {
+    pub(crate) fn new(forms: &'a mut Forms) -> Self {
+        let Forms { floats, bf16s, groups } = forms;
+        Self { floats: Shared::new(floats), bf16s: Shared::new(bf16s), groups: Shared::new(groups) }
     }
 }
 
-/// Norms (if asked) rows of `x` and lays them out for their readers.
+/// Norms (if asked) rows of `x` and lays them out in the forms that the next matrices read.
 ///
 /// For one token every worker does all of it for itself: cheaper than a barrier. For more, they share, with a barrier.
 pub(crate) fn prepare<'b>(
     level: Level,
     worker: &Worker<'_>,
-    own: (&'b mut [f32], &'b mut [Group]),
+    own: &'b mut Forms,
     shared: &'b Prepared<'_>,
     x: Rows<'b>,
     norm: Option<Norm<'_>>,
-    readers: Readers,
+    readers: impl Iterator<Item = Form> + Clone,
 ) -> Input<'b> {
     let Rows { data, tokens, cols, stride, first } = x;
-    let n_groups = if readers.integers { cols / GROUP } else { 0 };
+    let of = |form: Form, n: usize| if readers.clone().any(|reads| reads == form) { n } else { 0 };
+    let n_floats = of(Form::Floats, cols);
+    let n_words = of(Form::Bf16s, level.words(cols));
+    let n_groups = of(Form::Groups, cols / GROUP);
+    let n_rounded = if n_words > 0 { cols } else { 0 };
     let row = |t: usize| data.get((first + t) * stride..(first + t) * stride + cols);
-    let (own_row, own_groups) = (&mut own.0[..cols], &mut own.1[..n_groups]);
+    let (own_row, own_words, own_groups) =
+        (&mut own.floats[..cols], &mut own.bf16s[..n_words], &mut own.groups[..n_groups]);
     if tokens == 1 {
+        let place = Place { of: 1, token: 0 };
         let row = normed(level, row(0), norm, own_row);
-        act::quantize(level, &row[..n_groups * GROUP], own_groups, Place { of: 1, token: 0 });
-        return Input { floats: row, groups: own_groups, cols, tokens };
+        act::round(level, &row[..n_rounded], own_words, place);
+        act::quantize(level, &row[..n_groups * GROUP], own_groups, place);
+        return Input { floats: row, bf16s: own_words, groups: own_groups, cols, tokens };
     }
-    let n_floats = if readers.floats { cols } else { 0 };
     let most = level.tokens();
     for tile in worker.split(tokens.div_ceil(most)).each() {
         let range = tile.range().start * most..(tile.range().end * most).min(tokens);
         let floats = shared.floats.claim(&tile, range.start * n_floats..range.end * n_floats);
+        let words = shared.bf16s.claim(&tile, range.start * n_words..range.end * n_words);
         let groups = shared.groups.claim(&tile, range.start * n_groups..range.end * n_groups);
         let mut at = 0;
         while at < range.len() {
@@ -164,14 +174,20 @@ pub(crate) fn prepare<'b>(
                 let row = normed(level, row(range.start + at + token), norm, own_row);
                 let place = Place { of, token };
                 act::copy(&row[..n_floats], &mut floats[at * n_floats..], place);
+                act::round(level, &row[..n_rounded], &mut words[at * n_words..], place);
                 act::quantize(level, &row[..n_groups * GROUP], &mut groups[at * n_groups..], place);
             }
             at += of;
         }
     }
     worker.barrier();
-    let (floats, groups) = (0..tokens * n_floats, 0..tokens * n_groups);
-    Input { floats: shared.floats.get(floats), groups: shared.groups.get(groups), cols, tokens }
+    Input {
+        floats: shared.floats.get(0..tokens * n_floats),
+        bf16s: shared.bf16s.get(0..tokens * n_words),
+        groups: shared.groups.get(0..tokens * n_groups),
+        cols,
+        tokens,
+    }
 }
 
 /// The row itself, or its norm in `own`.

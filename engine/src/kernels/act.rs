@@ -1,4 +1,5 @@
-//! Activations quantized to int8 in groups of 32, once per token, shared by all matrices that read them.
+//! Activations in the forms that matrices read, made once per token and shared by all that read them: quantized to int8 in groups of
+//! 32, rounded to bf16, or as they are.
 
 use crate::simd::{GROUP, Group, Level, Op, Simd};
 
@@ -75,6 +76,58 @@ pub(crate) fn quantize(level: Level, row: &[f32], tile: &mut [Group], place: Pla
     level.dispatch(Quantize(row, tile, place));
 }
 
+/// What a matrix reads activations as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// f32, as they are.
+    Floats,
+    /// bf16 in words, as a level multiplies them.
+    Bf16s,
+    /// [`Group`]s.
+    Groups,
+}
+
+/// Factors of at least this size, which bf16 has as multiples of 2⁻⁶², have products and sums that are multiples of 2⁻¹²⁴: never subnormal, which
+/// an instruction for bf16 would take for zero and others would not. Smaller ones are as good as zero.
+const SMALLEST_BF16: f32 = f32::from_bits((127 - 55) << 23);
+
+/// A weight of these bits, or zero.
+pub(crate) fn bf16_or_zero(bits: u16) -> u16 {
+    if f32::from_bits(u32::from(bits) << 16).abs() < SMALLEST_BF16 { 0 } else { bits }
+}
+
+/// To the nearest bf16, ties to even; the bits of an f32. Too small ones become 0, and a NaN remains one.
+#[inline(always)]
+fn to_bf16(x: f32) -> u32 {
+    let bits = x.to_bits();
+    let nearest = bits.wrapping_add(0x7fff + (bits >> 16 & 1));
+    let kept = if x.is_nan() { bits | 0x40_0000 } else { nearest };
+    if x.abs() < SMALLEST_BF16 { 0 } else { kept & 0xffff_0000 }
+}
+
+/// Puts a row, rounded, into its place in a tile of words.
+pub(crate) fn round(level: Level, row: &[f32], tile: &mut [u32], place: Place) {
+    struct Round<'a>(&'a [f32], &'a mut [u32], Place);
+    impl Op for Round<'_> {
+        type Output = ();
+        #[inline(always)]
+        fn eval<S: Simd>(self, _: S) {
+            let Self(row, tile, Place { of, token }) = self;
+            let tile = tile.chunks_exact_mut(of);
+            if S::BF16S == 1 {
+                let pad = row.len() % 2;
+                let row = row.iter().chain([0.0].iter().take(pad));
+                row.zip(tile).for_each(|(x, out)| out[token] = to_bf16(*x));
+                return;
+            }
+            for (pair, out) in row.chunks(2).zip(tile) {
+                out[token] = to_bf16(pair[0]) >> 16 | pair.get(1).map_or(0, |x| to_bf16(*x));
+            }
+        }
+    }
+    level.dispatch(Round(row, tile, place));
+}
+
 /// Puts a row into its place in a tile as it is.
 pub(crate) fn copy(row: &[f32], tile: &mut [f32], place: Place) {
     for (x, out) in row.iter().zip(tile.chunks_exact_mut(place.of)) {
@@ -111,6 +164,31 @@ mod tests {
         assert_eq!((g.halves, g.total), ([-8 * sum(0..16), -8 * sum(16..32)], -8 * sum(0..32)));
         assert_eq!(g.pairs.map(|[a, b]| i32::from(a) + i32::from(b)), [g.halves[0], g.halves[1], g.total]);
         assert_eq!(g.d_sum, g.d * sum(0..32) as f32);
+    }
+
+    #[test]
+    fn bf16_is_the_nearest_and_never_tiny() {
+        // Half way between two, of which the lower is even, and the upper.
+        let [down, up] = [0x3f80_8000, 0x3f81_8000].map(f32::from_bits);
+        let row = [1.0, -2.5, down, up, f32::INFINITY, f32::MAX, 2e-17, 3e-17, -1e-30, 0.7];
+        let mut expected: Vec<u32> =
+            row.iter().map(|x| half::bf16::from_f32(*x).to_f32().to_bits()).collect();
+        (expected[6], expected[8]) = (0, 0);
+        assert_eq!((expected[2], expected[3]), (0x3f80_0000, 0x3f82_0000));
+        let bits = |level: Level, row: &[f32]| {
+            let mut words = vec![9; level.words(row.len())];
+            round(level, row, &mut words, Place { of: 1, token: 0 });
+            let halves = |word: u32| [word << 16, word & 0xffff_0000];
+            match row.len().next_multiple_of(2) / words.len() {
+                1 => words,
+                _ => words.into_iter().flat_map(halves).collect(),
+            }
+        };
+        for level in Level::available() {
+            assert_eq!(bits(level, &row), expected, "{}", level.name());
+            assert_eq!(bits(level, &row[..1]), [0x3f80_0000, 0], "{}", level.name());
+            assert!(f32::from_bits(bits(level, &[f32::from_bits(0x7f80_0001); 2])[1]).is_nan());
+        }
     }
 
     #[test]

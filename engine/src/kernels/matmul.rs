@@ -32,8 +32,10 @@ pub(crate) struct Panels<'a> {
 /// product of panels and a tile reads both from one end to the other.
 #[derive(Clone, Copy)]
 pub(crate) struct Input<'a> {
-    /// \[tokens, cols\] in tiles; empty where no matrix of floating-point numbers reads them.
+    /// \[tokens, cols\] in tiles; empty where no matrix of f32 or f16 reads them.
     pub floats: &'a [f32],
+    /// \[tokens, words of a row\] in tiles ([`Level::words`]); empty where no matrix of bf16 reads them.
+    pub bf16s: &'a [u32],
     /// \[tokens, cols / 32\] in tiles; empty where no quantized matrix reads them.
     pub groups: &'a [Group],
     pub cols: usize,
@@ -51,13 +53,13 @@ pub(crate) trait Kernel {
     type X: 'static;
     /// Bytes of a block of a panel.
     const BYTES: usize;
-    /// Columns of a block; the last one may have fewer where `X` is f32.
+    /// Columns of a block; the last one may have fewer where columns come one by one or in pairs.
     const COLS: usize;
-    /// `X`s of a block.
-    const XS: usize;
 
-    /// All activations, \[tokens, XS of a row\] in tiles.
-    fn activations<'a>(input: &Input<'a>) -> &'a [Self::X];
+    /// `X`s of a block.
+    fn xs<S: Simd>() -> usize;
+    /// All activations, \[tokens, `X`s of a row\] in tiles.
+    fn activations<'a, S: Simd>(input: &Input<'a>) -> &'a [Self::X];
     /// Adds the products of a block of the rows from `row` on with those of a tile of `T` tokens. What lies `ahead` bytes
     /// further is asked for on the way, unless that is 0.
     fn block<S: Simd, const T: usize>(
@@ -84,7 +86,7 @@ impl<K: Kernel> Op for Matmul<'_, K> {
     type Output = ();
     #[inline(always)]
     fn eval<S: Simd>(self, s: S) {
-        let x = K::activations(&self.input);
+        let x = K::activations::<S>(&self.input);
         match self.input.tokens {
             1 if self.panels.walk.ahead => self.decode::<S, AHEAD>(s, x),
             1 => self.decode::<S, 0>(s, x),
@@ -101,7 +103,7 @@ fn decode<S: Simd, K: Kernel, const P: usize, const A: usize>(
     x: &[K::X],
 ) -> [[f32; PANEL_ROWS]; P] {
     let mut acc = [[[s.splat(0.0); 1]; 2]; P];
-    for (i, x) in x.chunks(K::XS).enumerate() {
+    for (i, x) in x.chunks(K::xs::<S>()).enumerate() {
         let bytes = i * K::BYTES..((i + 1) * K::BYTES).min(panels[0].len());
         for p in 0..P {
             let block = &panels[p][bytes.clone()];
@@ -145,7 +147,7 @@ impl<K: Kernel> Matmul<'_, K> {
         let blocks = COLUMNS_AT_ONCE / K::COLS;
         for (part, columns) in (0..cols).step_by(COLUMNS_AT_ONCE).enumerate() {
             let first = columns == 0;
-            let xs = part * blocks * K::XS..((part + 1) * blocks * K::XS).min(xs_of_row);
+            let xs = part * blocks * K::xs::<S>()..((part + 1) * blocks * K::xs::<S>()).min(xs_of_row);
             let bytes = part * blocks * K::BYTES..((part + 1) * blocks * K::BYTES).min(self.panel_bytes);
             let panels = self.panels.data.chunks_exact(self.panel_bytes);
             for (panel, out) in panels.zip(self.out.chunks_exact_mut(tokens * PANEL_ROWS)) {
@@ -192,7 +194,7 @@ fn tile<S: Simd, K: Kernel, const T: usize>(
                 *acc = s.load(&out[row..]);
             }
         }
-        for (block, x) in panel.chunks(K::BYTES).zip(x.chunks(K::XS * T)) {
+        for (block, x) in panel.chunks(K::BYTES).zip(x.chunks(K::xs::<S>() * T)) {
             K::block(s, block, row, x, ahead, &mut acc);
         }
         for (acc, out) in acc.into_iter().zip(out.chunks_exact_mut(PANEL_ROWS)) {
@@ -223,9 +225,12 @@ impl<F: Packed> Kernel for Integers<F> {
     type X = Group;
     const BYTES: usize = F::PACKED_BYTES;
     const COLS: usize = F::BLOCK_LEN;
-    const XS: usize = F::BLOCK_LEN / GROUP;
 
-    fn activations<'a>(input: &Input<'a>) -> &'a [Group] {
+    #[inline(always)]
+    fn xs<S: Simd>() -> usize {
+        F::BLOCK_LEN / GROUP
+    }
+    fn activations<'a, S: Simd>(input: &Input<'a>) -> &'a [Group] {
         &input.groups[..input.tokens * input.cols / GROUP]
     }
     #[inline(always)]
@@ -287,16 +292,19 @@ fn integer_group<S: Simd, F: Packed, const T: usize>(
     }
 }
 
-/// A format of floating-point numbers.
+/// A format of floating-point numbers that are widened to f32.
 pub(crate) struct Floats<F>(PhantomData<F>);
 
 impl<F: PackedFloat> Kernel for Floats<F> {
     type X = f32;
     const BYTES: usize = 32 * F::BYTES * PANEL_ROWS;
     const COLS: usize = 32;
-    const XS: usize = 32;
 
-    fn activations<'a>(input: &Input<'a>) -> &'a [f32] {
+    #[inline(always)]
+    fn xs<S: Simd>() -> usize {
+        32
+    }
+    fn activations<'a, S: Simd>(input: &Input<'a>) -> &'a [f32] {
         &input.floats[..input.tokens * input.cols]
     }
     #[inline(always)]
@@ -314,6 +322,40 @@ impl<F: PackedFloat> Kernel for Floats<F> {
             for (acc, x) in acc.iter_mut().zip(x) {
                 *acc = s.mul_add(w, s.splat(*x), *acc);
             }
+        }
+    }
+}
+
+/// Bytes of a pair of columns of a panel of bf16.
+pub(crate) const PAIR_BYTES: usize = 4 * PANEL_ROWS;
+
+/// BF16, times activations in bf16.
+pub(crate) struct Bf16s;
+
+impl Kernel for Bf16s {
+    type X = u32;
+    const BYTES: usize = 16 * PAIR_BYTES;
+    const COLS: usize = 32;
+
+    #[inline(always)]
+    fn xs<S: Simd>() -> usize {
+        32 / S::BF16S
+    }
+    fn activations<'a, S: Simd>(input: &Input<'a>) -> &'a [u32] {
+        &input.bf16s[..input.tokens * input.cols.next_multiple_of(2) / S::BF16S]
+    }
+    #[inline(always)]
+    fn block<S: Simd, const T: usize>(
+        s: S,
+        block: &[u8],
+        row: usize,
+        x: &[u32],
+        ahead: usize,
+        acc: &mut [S::F; T],
+    ) {
+        for (pair, x) in block.as_chunks::<PAIR_BYTES>().0.iter().zip(x.chunks_exact(2 / S::BF16S * T)) {
+            prefetch::<S, T>(s, pair, 0, PAIR_BYTES, ahead);
+            s.dot_bf16(&pair[4 * row..], x, acc);
         }
     }
 }

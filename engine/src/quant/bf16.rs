@@ -1,30 +1,10 @@
 //! BF16: the upper half of an IEEE 754 single, little-endian.
 
-use super::pack::PackedFloat;
-use super::{Float, Format};
-use crate::simd::Simd;
+use super::{Bf16, Format};
 use half::bf16;
 
-pub(super) static FORMAT: Format = Format {
-    name: "BF16",
-    gguf_id: 30,
-    block_len: 1,
-    block_bytes: 2,
-    decode,
-    encode,
-    packing: &Float::<BF16>::NEW,
-};
-
-/// Packed: as it is.
-struct BF16;
-
-impl PackedFloat for BF16 {
-    const BYTES: usize = 2;
-    #[inline(always)]
-    fn load<S: Simd>(s: S, bytes: &[u8]) -> S::F {
-        s.load_bf16(bytes)
-    }
-}
+pub(super) static FORMAT: Format =
+    Format { name: "BF16", gguf_id: 30, block_len: 1, block_bytes: 2, decode, encode, packing: &Bf16 };
 
 fn decode(bytes: &[u8], out: &mut [f32]) {
     for (bytes, out) in bytes.as_chunks::<2>().0.iter().zip(out) {

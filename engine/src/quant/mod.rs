@@ -28,7 +28,7 @@ mod q6_k;
 mod iq4_nl;
 mod bf16;
 
-pub(crate) use packing::{Float, Integer, Packing};
+pub(crate) use packing::{Bf16, Float, Integer, Packing};
 
 /// A tensor format.
 pub struct Format {

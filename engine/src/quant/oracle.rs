@@ -2,7 +2,7 @@
 
 use super::pack::{GROUP, PANEL_ROWS};
 use super::{FORMATS, Format};
-use crate::kernels::act::{Place, quantize};
+use crate::kernels::act::{Form, Place, quantize, round};
 use crate::kernels::matmul::{Input, Panels, Walk, tile_tokens};
 use crate::simd::{Group, Level};
 
@@ -40,6 +40,17 @@ fn in_tiles<T: Copy>(level: Level, tokens: usize, rows: &[T]) -> Vec<T> {
     out
 }
 
+/// A row in bf16, as a level reads it.
+fn words(level: Level, row: &[f32]) -> Vec<u32> {
+    let mut words = vec![0; level.words(row.len())];
+    round(level, row, &mut words, Place { of: 1, token: 0 });
+    words
+}
+
+fn is_integer(format: &Format) -> bool {
+    format.packing.reads() == Form::Groups
+}
+
 struct Case {
     format: &'static Format,
     cols: usize,
@@ -49,7 +60,7 @@ struct Case {
     panels: Vec<u8>,
     /// \[tokens, cols\]
     floats: Vec<f32>,
-    /// \[tokens, cols / 32\]; empty for formats that read `floats`.
+    /// \[tokens, cols / 32\]; empty for formats that read others.
     groups: Vec<Group>,
 }
 
@@ -73,7 +84,7 @@ impl Case {
             let row = |l| &rows[(p * PANEL_ROWS + l) * row_bytes..][..row_bytes];
             format.packing.pack(std::array::from_fn(row), out);
         }
-        let mut groups = vec![Group::ZERO; if format.packing.is_integer() { x.len() / GROUP } else { 0 }];
+        let mut groups = vec![Group::ZERO; if is_integer(format) { x.len() / GROUP } else { 0 }];
         quantize(Level::Scalar, &x[..groups.len() * GROUP], &mut groups, Place { of: 1, token: 0 });
         Case { format, cols, tokens, weights, panels, floats: x, groups }
     }
@@ -87,7 +98,10 @@ impl Case {
         let mut out = vec![f32::NAN; n_panels * self.tokens * PANEL_ROWS];
         let floats = in_tiles(level, self.tokens, &self.floats);
         let groups = in_tiles(level, self.tokens, &self.groups);
-        let input = Input { floats: &floats, groups: &groups, cols: self.cols, tokens: self.tokens };
+        let rows = self.floats.chunks_exact(self.cols).flat_map(|row| words(level, row));
+        let bf16s = in_tiles(level, self.tokens, &rows.collect::<Vec<_>>());
+        let Self { cols, tokens, .. } = *self;
+        let input = Input { floats: &floats, bf16s: &bf16s, groups: &groups, cols, tokens };
         let panels = Panels { data: &self.panels, walk };
         self.format.packing.matmul(level, panels, input, &mut out);
         out
@@ -97,11 +111,13 @@ impl Case {
     fn expected(&self, row: usize, token: usize) -> (f64, f64) {
         (0..self.cols).fold((0.0, 0.0), |(sum, scale), c| {
             let i = token * self.cols + c;
-            let x = if self.groups.is_empty() {
-                f64::from(self.floats[i])
-            } else {
-                let g = &self.groups[i / GROUP];
-                f64::from(g.d) * f64::from(g.q[i % GROUP])
+            let x = match self.format.packing.reads() {
+                Form::Floats => f64::from(self.floats[i]),
+                Form::Bf16s => f64::from(half::bf16::from_f32(self.floats[i])),
+                Form::Groups => {
+                    let g = &self.groups[i / GROUP];
+                    f64::from(g.d) * f64::from(g.q[i % GROUP])
+                }
             };
             let product = f64::from(self.weights[row * self.cols + c]) * x;
             (sum + product, scale + product.abs())
@@ -190,6 +206,23 @@ fn blocks_of_hostile_bits_do_not_panic() {
 }
 
 #[test]
+fn products_of_tiny_numbers_are_the_same_on_every_level() {
+    // Where they are not zero, an instruction for bf16 must not take them for subnormal.
+    for format in FORMATS.iter().filter(|f| f.packing.reads() == Form::Bf16s) {
+        for scale in [1e-15, 3e-17, 1e-17, 1e-25, 1e-40] {
+            let tiny = |seed, n| values(seed, n).iter().map(|v| v * scale).collect::<Vec<_>>();
+            let case = Case::new(format, 97, 3, 2, tiny(1, 3 * 97), &tiny(2, 2 * PANEL_ROWS * 97));
+            let scalar = case.run(Level::Scalar);
+            assert_eq!(scalar.iter().any(|y| *y != 0.0), scale > 2e-17, "{scale}");
+            for level in Level::available() {
+                let same = case.run(level).iter().zip(&scalar).all(|(a, b)| a.to_bits() == b.to_bits());
+                assert!(same, "{format:?}, {scale}: {} differs from scalar", level.name());
+            }
+        }
+    }
+}
+
+#[test]
 fn encoding_values_that_are_check_levels_does_not_panic() {
     for format in FORMATS {
         for hostile in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, f32::MAX, f32::MIN, 1e-45, -0.0] {
@@ -229,7 +262,7 @@ fn packing_is_hardly_larger_than_the_file() {
 
 #[test]
 fn extremes_of_the_integer_path_do_not_saturate() {
-    for format in FORMATS.iter().filter(|f| f.packing.is_integer()) {
+    for format in FORMATS.iter().filter(|f| is_integer(f)) {
         let cols = 2 * format.block_len;
         for (w_sign, x_sign) in [(1.0, 1.0), (1.0, -1.0), (-1.0, 1.0), (-1.0, -1.0)] {
             // All columns at the largest magnitude but one, so that formats with a minimum keep a range.
@@ -243,7 +276,7 @@ fn extremes_of_the_integer_path_do_not_saturate() {
 #[test]
 fn every_block_of_bits_is_decoded_and_packed_alike() {
     // Random bytes are blocks that no encoder makes; scales may be huge, so only finite ones are compared.
-    for format in FORMATS.iter().filter(|f| f.packing.is_integer()) {
+    for format in FORMATS.iter().filter(|f| is_integer(f)) {
         let cols = format.block_len;
         let mut case = Case::new(format, cols, 1, 1, values(3, cols), &vec![0.0; PANEL_ROWS * cols]);
         let mut compared = 0;

@@ -199,7 +199,7 @@ pub(crate) fn f16_times_i8<S: Simd>(s: S, block: &[u8], d: usize, scales: usize,
     s.mul(f16(s, block, d, row), s.load_i8(&block[scales + row..]))
 }
 
-/// A format of floating-point numbers; columns follow one another, the rows of a panel side by side.
+/// A format of floating-point numbers that are widened to f32; columns follow one another, the rows of a panel side by side.
 pub(crate) trait PackedFloat: Send + Sync + 'static {
     /// Bytes of a number.
     const BYTES: usize;

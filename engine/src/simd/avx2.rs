@@ -123,10 +123,11 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
         vector!(_mm256_cvtph_ps(_mm_loadu_si128(array::<u8, 16>(from).as_ptr().cast())))
     }
     #[inline(always)]
-    fn load_bf16(self, from: &[u8]) -> __m256 {
+    fn load_bf16_pairs(self, from: &[u8]) -> [__m256; 2] {
+        let pairs = self.load_bytes(from);
         vector!({
-            let wide = _mm256_cvtepu16_epi32(_mm_loadu_si128(array::<u8, 16>(from).as_ptr().cast()));
-            _mm256_castsi256_ps(_mm256_slli_epi32::<16>(wide))
+            let second = _mm256_and_si256(pairs, _mm256_set1_epi32(!0xffff));
+            [_mm256_castsi256_ps(_mm256_slli_epi32::<16>(pairs)), _mm256_castsi256_ps(second)]
         })
     }
     #[inline(always)]

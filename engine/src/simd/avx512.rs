@@ -1,21 +1,21 @@
-//! AVX-512 F, BW, DQ and VL, and VNNI where there is that.
+//! AVX-512 F, BW, DQ and VL, and VNNI and BF16 where there are those.
 #![expect(unsafe_code, reason = "vector loads, stores and intrinsics")]
 
 use super::avx2::{array, bits_of, pair_sums};
-use super::{Columns, Group, Op, Quants, Simd};
+use super::{Columns, Group, Op, Quants, Simd, widened};
 use std::arch::x86_64::*;
 use std::sync::OnceLock;
 
-/// Proof that the processor has AVX-512 F, BW, DQ and VL; also VNNI if `VNNI`.
+/// Proof that the processor has AVX-512 F, BW, DQ and VL; also VNNI if `VNNI`, and BF16 if `BF16`.
 #[derive(Clone, Copy)]
-pub(crate) struct Avx512<const VNNI: bool>(());
+pub(crate) struct Avx512<const VNNI: bool, const BF16: bool>(());
 
-impl<const VNNI: bool> Avx512<VNNI> {
+impl<const VNNI: bool, const BF16: bool> Avx512<VNNI, BF16> {
     /// `None` if the processor lacks one of them.
     #[inline]
     pub(crate) fn detect() -> Option<Self> {
-        static DETECTED: OnceLock<[bool; 2]> = OnceLock::new();
-        let detected = DETECTED.get_or_init(|| {
+        static DETECTED: OnceLock<[bool; 3]> = OnceLock::new();
+        let [base, vnni, bf16] = *DETECTED.get_or_init(|| {
             let base = is_x86_feature_detected!("avx2")
                 && is_x86_feature_detected!("fma")
                 && is_x86_feature_detected!("f16c")
@@ -23,50 +23,46 @@ impl<const VNNI: bool> Avx512<VNNI> {
                 && is_x86_feature_detected!("avx512bw")
                 && is_x86_feature_detected!("avx512dq")
                 && is_x86_feature_detected!("avx512vl");
-            [base, base && is_x86_feature_detected!("avx512vnni")]
+            [base, is_x86_feature_detected!("avx512vnni"), is_x86_feature_detected!("avx512bf16")]
         });
-        detected[usize::from(VNNI)].then_some(Self(()))
+        (base && (vnni || !VNNI) && (bf16 || !BF16)).then_some(Self(()))
     }
 }
 
-impl Avx512<false> {
-    /// Runs `op` compiled for this level.
-    #[inline]
-    pub(crate) fn run<O: Op>(self, op: O) -> O::Output {
-        #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl")]
-        fn inner<O: Op>(proof: Avx512<false>, op: O) -> O::Output {
-            op.eval(proof)
+/// A level is compiled with its own instructions.
+macro_rules! run {
+    ($vnni:literal, $bf16:literal, $features:literal) => {
+        impl Avx512<$vnni, $bf16> {
+            /// Runs `op` compiled for this level.
+            #[inline]
+            pub(crate) fn run<O: Op>(self, op: O) -> O::Output {
+                #[target_feature(enable = $features)]
+                fn inner<O: Op>(proof: Avx512<$vnni, $bf16>, op: O) -> O::Output {
+                    op.eval(proof)
+                }
+                // SAFETY: a value of this type proves that the processor has these features.
+                unsafe { inner(self, op) }
+            }
         }
-        // SAFETY: a value of this type proves that the processor has these features.
-        unsafe { inner(self, op) }
-    }
+    };
 }
-
-impl Avx512<true> {
-    /// Runs `op` compiled for this level.
-    #[inline]
-    pub(crate) fn run<O: Op>(self, op: O) -> O::Output {
-        #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-        fn inner<O: Op>(proof: Avx512<true>, op: O) -> O::Output {
-            op.eval(proof)
-        }
-        // SAFETY: a value of this type proves that the processor has these features.
-        unsafe { inner(self, op) }
-    }
-}
+run!(false, false, "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl");
+run!(true, false, "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni");
+run!(true, true, "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512bf16");
 
 /// Wraps an intrinsic: all of them need the same proof.
 macro_rules! vector {
     ($e:expr) => {
-        // SAFETY: `self` proves that the processor has AVX-512 F, BW, DQ and VL (and VNNI if VNNI); loads and stores go
+        // SAFETY: `self` proves that the processor has AVX-512 F, BW, DQ and VL (and VNNI if VNNI, BF16 if BF16); loads and stores go
         // through references to arrays of the vector's size.
         unsafe { $e }
     };
 }
 
-impl<const VNNI: bool> Simd for Avx512<VNNI> {
+impl<const VNNI: bool, const BF16: bool> Simd for Avx512<VNNI, BF16> {
     const LANES: usize = 16;
     const TOKENS: usize = 8;
+    const BF16S: usize = 1 + BF16 as usize;
     type F = __m512;
     type I = __m512i;
     type B = __m512i;
@@ -128,10 +124,11 @@ impl<const VNNI: bool> Simd for Avx512<VNNI> {
         vector!(_mm512_cvtph_ps(_mm256_loadu_si256(array::<u8, 32>(from).as_ptr().cast())))
     }
     #[inline(always)]
-    fn load_bf16(self, from: &[u8]) -> __m512 {
+    fn load_bf16_pairs(self, from: &[u8]) -> [__m512; 2] {
+        let pairs = self.load_bytes(from);
         vector!({
-            let wide = _mm512_cvtepu16_epi32(_mm256_loadu_si256(array::<u8, 32>(from).as_ptr().cast()));
-            _mm512_castsi512_ps(_mm512_slli_epi32::<16>(wide))
+            let second = _mm512_and_si512(pairs, _mm512_set1_epi32(!0xffff));
+            [_mm512_castsi512_ps(_mm512_slli_epi32::<16>(pairs)), _mm512_castsi512_ps(second)]
         })
     }
     #[inline(always)]
@@ -198,6 +195,17 @@ impl<const VNNI: bool> Simd for Avx512<VNNI> {
         out
     }
     #[inline(always)]
+    fn dot_bf16<const T: usize>(self, pair: &[u8], x: &[u32], sums: &mut [__m512; T]) {
+        if BF16 {
+            let pair = self.load_bytes(pair);
+            for (sum, x) in sums.iter_mut().zip(x) {
+                *sum = vector!(_mm512_dpbf16_ps(*sum, bf16s(pair), bf16s(_mm512_set1_epi32(*x as i32))));
+            }
+        } else {
+            widened::dot_bf16(self, pair, x, sums);
+        }
+    }
+    #[inline(always)]
     fn to_bytes(self, v: &[__m512]) -> [i8; 32] {
         let v: &[__m512; 2] = array(v);
         let mut out = [0; 32];
@@ -224,7 +232,7 @@ impl<const VNNI: bool> Simd for Avx512<VNNI> {
     }
 }
 
-impl<const VNNI: bool> Avx512<VNNI> {
+impl<const VNNI: bool, const BF16: bool> Avx512<VNNI, BF16> {
     /// As on AVX2.
     #[inline(always)]
     fn dots_unsigned<const T: usize>(
@@ -363,6 +371,13 @@ unsafe fn scaled32(v: __m512i, offset: i32) -> __m512i {
             _ => v,
         }
     }
+}
+
+/// 32 bf16.
+#[inline(always)]
+fn bf16s(v: __m512i) -> __m512bh {
+    // SAFETY: both are 64 bytes without meaning to the compiler.
+    unsafe { std::mem::transmute(v) }
 }
 
 /// Four activations in every lane.

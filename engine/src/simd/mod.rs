@@ -15,6 +15,7 @@ mod neon;
 #[cfg(target_arch = "aarch64")]
 mod neon_dot;
 mod scalar;
+mod widened;
 
 pub(crate) use group::{Columns, GROUP, Group, Quants};
 pub(crate) use scalar::Scalar;
@@ -38,6 +39,8 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     const LANES: usize;
     /// Most tokens of a tile of a matrix product, as many as registers hold: a power of two, at most 8.
     const TOKENS: usize;
+    /// How many bf16 a word of activations holds: 1, as f32, or 2, the first in the lower half.
+    const BF16S: usize = 1;
     /// Lanes of f32.
     type F: Copy;
     /// Lanes of i32.
@@ -64,8 +67,8 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     fn load_f32(self, from: &[u8]) -> Self::F;
     /// f16, little-endian.
     fn load_f16(self, from: &[u8]) -> Self::F;
-    /// bf16, little-endian.
-    fn load_bf16(self, from: &[u8]) -> Self::F;
+    /// Pairs of bf16, little-endian: the first of each as f32, and the second.
+    fn load_bf16_pairs(self, from: &[u8]) -> [Self::F; 2];
     /// f16 as their bits.
     fn load_half(self, from: &[u16]) -> Self::F;
     /// Signed bytes as f32.
@@ -93,6 +96,13 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
         a: &[Group; T],
         quants: Quants,
     ) -> [Self::I; T];
+    /// Adds the products of a pair of bf16 of each lane, little-endian, with that of each token: second · second + sum, rounded, then
+    /// first · first + that, rounded (as Intel documents VDPBF16PS). `x` is \[words of a pair, tokens\]. No number may be
+    /// so small that a product or a sum is subnormal.
+    #[inline(always)]
+    fn dot_bf16<const T: usize>(self, pair: &[u8], x: &[u32], sums: &mut [Self::F; T]) {
+        widened::dot_bf16(self, pair, x, sums);
+    }
     /// Integral values in −128…127 as bytes, in order; together there are 32.
     fn to_bytes(self, v: &[Self::F]) -> [i8; 32];
     /// Of columns 0–15 and of 16–31: Σ q over columns 4j and 4j + 1, and over 4j + 2 and 4j + 3.
@@ -165,6 +175,9 @@ pub enum Level {
     /// The same with AVX-512 VNNI.
     #[cfg(target_arch = "x86_64")]
     Avx512Vnni,
+    /// The same with AVX-512 BF16.
+    #[cfg(target_arch = "x86_64")]
+    Avx512Bf16,
     /// NEON, as every 64-bit Arm processor has it.
     #[cfg(target_arch = "aarch64")]
     Neon,
@@ -192,6 +205,8 @@ const LEVELS: &[(Level, &str)] = &[
     (Level::Avx512, "avx512"),
     #[cfg(target_arch = "x86_64")]
     (Level::Avx512Vnni, "avx512vnni"),
+    #[cfg(target_arch = "x86_64")]
+    (Level::Avx512Bf16, "avx512bf16"),
     #[cfg(target_arch = "aarch64")]
     (Level::Neon, "neon"),
     #[cfg(target_arch = "aarch64")]
@@ -214,9 +229,11 @@ impl Level {
             #[cfg(target_arch = "x86_64")]
             Level::AvxVnni => Avx2::<true>::detect().is_some(),
             #[cfg(target_arch = "x86_64")]
-            Level::Avx512 => Avx512::<false>::detect().is_some(),
+            Level::Avx512 => Avx512::<false, false>::detect().is_some(),
             #[cfg(target_arch = "x86_64")]
-            Level::Avx512Vnni => Avx512::<true>::detect().is_some(),
+            Level::Avx512Vnni => Avx512::<true, false>::detect().is_some(),
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512Bf16 => Avx512::<true, true>::detect().is_some(),
             #[cfg(target_arch = "aarch64")]
             Level::Neon => Neon::<Plain>::detect().is_some(),
             #[cfg(target_arch = "aarch64")]
@@ -251,22 +268,32 @@ impl Level {
         })
     }
 
-    /// `scalar`; `avx2`, `avxvnni`, `avx512`, `avx512vnni`; `neon`, `dotprod`, `i8mm`.
+    /// `scalar`; `avx2`, `avxvnni`, `avx512`, `avx512vnni`, `avx512bf16`; `neon`, `dotprod`, `i8mm`.
     pub fn name(self) -> &'static str {
         LEVELS.iter().find(|(level, _)| *level == self).expect("every level is in the list").1
     }
 
     /// Most tokens of a tile of a matrix product: [`Simd::TOKENS`].
     pub(crate) fn tokens(self) -> usize {
-        struct Tokens;
-        impl Op for Tokens {
-            type Output = usize;
+        self.constants().0
+    }
+
+    /// Words of `cols` activations in bf16, in whole pairs.
+    pub(crate) fn words(self, cols: usize) -> usize {
+        cols.next_multiple_of(2) / self.constants().1
+    }
+
+    /// [`Simd::TOKENS`] and [`Simd::BF16S`].
+    fn constants(self) -> (usize, usize) {
+        struct Constants;
+        impl Op for Constants {
+            type Output = (usize, usize);
             #[inline(always)]
-            fn eval<S: Simd>(self, _: S) -> usize {
-                S::TOKENS
+            fn eval<S: Simd>(self, _: S) -> (usize, usize) {
+                (S::TOKENS, S::BF16S)
             }
         }
-        self.dispatch(Tokens)
+        self.dispatch(Constants)
     }
 
     /// Runs `op` at this level; portably, if the value was made for another processor.
@@ -286,12 +313,17 @@ impl Level {
                 }
             }
             Level::Avx512 => {
-                if let Some(proof) = Avx512::<false>::detect() {
+                if let Some(proof) = Avx512::<false, false>::detect() {
                     return proof.run(op);
                 }
             }
             Level::Avx512Vnni => {
-                if let Some(proof) = Avx512::<true>::detect() {
+                if let Some(proof) = Avx512::<true, false>::detect() {
+                    return proof.run(op);
+                }
+            }
+            Level::Avx512Bf16 => {
+                if let Some(proof) = Avx512::<true, true>::detect() {
                     return proof.run(op);
                 }
             }

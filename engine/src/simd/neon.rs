@@ -145,12 +145,12 @@ impl<D: Dot> Simd for Neon<D> {
         widen_f16(vector!(vreinterpretq_u16_u8(vld1q_u8(array::<u8, 16>(from).as_ptr()))))
     }
     #[inline(always)]
-    fn load_bf16(self, from: &[u8]) -> Self::F {
-        vector!({
-            let v = vreinterpretq_u16_u8(vld1q_u8(array::<u8, 16>(from).as_ptr()));
-            let v = [vshll_n_u16::<16>(vget_low_u16(v)), vshll_high_n_u16::<16>(v)];
-            [vreinterpretq_f32_u32(v[0]), vreinterpretq_f32_u32(v[1])]
-        })
+    fn load_bf16_pairs(self, from: &[u8]) -> [Self::F; 2] {
+        let v = bytes32(from);
+        let pairs = both!(vreinterpretq_u32_u8(v));
+        let upper = vector!([vdupq_n_u32(!0xffff); 2]);
+        let [first, second] = [both!(vshlq_n_u32::<16>(pairs)), both!(vandq_u32(pairs, upper))];
+        [both!(vreinterpretq_f32_u32(first)), both!(vreinterpretq_f32_u32(second))]
     }
     #[inline(always)]
     fn load_half(self, from: &[u16]) -> Self::F {

@@ -72,9 +72,10 @@ impl Simd for Scalar {
         words.map(|bytes| f16::from_le_bytes(bytes).to_f32())
     }
     #[inline(always)]
-    fn load_bf16(self, from: &[u8]) -> Self::F {
-        let words: [[u8; 2]; LANES] = array(from.as_chunks().0);
-        words.map(|bytes| bf16::from_le_bytes(bytes).to_f32())
+    fn load_bf16_pairs(self, from: &[u8]) -> [Self::F; 2] {
+        let pairs: [[u8; 4]; LANES] = array(from.as_chunks().0);
+        let half = |bytes| bf16::from_le_bytes(bytes).to_f32();
+        [pairs.map(|[a, b, ..]| half([a, b])), pairs.map(|[.., a, b]| half([a, b]))]
     }
     #[inline(always)]
     fn load_half(self, from: &[u16]) -> Self::F {
