@@ -15,11 +15,11 @@ pub(crate) struct Buffer {
 #[serde(rename_all = "lowercase")]
 pub enum Pages {
     /// As the system gives them.
-    #[default]
     System,
     /// Small ones, even where the system would give huge ones.
     Small,
     /// Huge ones where the system can (`madvise`).
+    #[default]
     Huge,
 }
 

@@ -4,11 +4,11 @@ use crate::ablation::{Part, Without};
 use crate::arch::{self, Config, Loader, Network};
 use crate::error::{Error, ErrorKind, Result};
 use crate::gguf::Gguf;
-use crate::kernels::matmul::Walk;
 use crate::memory::Pages;
 use crate::pool::{Hand, Pool};
 use crate::session::{Session, SessionOptions};
 use crate::simd::Level;
+use crate::tensor::How;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -46,7 +46,7 @@ pub(crate) struct Inner {
     pub(crate) gguf: Gguf,
     pub(crate) network: Box<dyn Network>,
     pub(crate) pool: Pool,
-    pub(crate) level: Level,
+    pub(crate) how: How,
     pub(crate) without: Without,
 }
 
@@ -83,12 +83,11 @@ impl Model {
         let without = options.without.map_or_else(Without::from_environment, Ok)?;
         let hand = if without.leaves_out(Part::Counter) { Hand::Even } else { Hand::Shared };
         let pool = Pool::handing_out(threads(options.threads)?, hand)?;
-        let walk =
-            Walk { several: !without.leaves_out(Part::Streams), ahead: !without.leaves_out(Part::Prefetch) };
         let gguf = Gguf::open(path)?;
-        let network = arch::load(&gguf, &Loader::new(&gguf, &pool, (options.pages, walk), progress))?;
-        tracing::debug!(threads = pool.threads(), level = level.name(), bytes = network.weight_bytes());
-        Ok(Self(Arc::new(Inner { gguf, network, pool, level, without })))
+        let network = arch::load(&gguf, &Loader::new(&gguf, &pool, options.pages, progress))?;
+        let how = How { level, walk: arch::walk(&network.matrices(), &pool, level, without)? };
+        tracing::debug!(threads = pool.threads(), level = level.name(), walk = ?how.walk);
+        Ok(Self(Arc::new(Inner { gguf, network, pool, how, without })))
     }
 
     /// A session: a KV cache and a position of its own.
@@ -116,7 +115,7 @@ impl Model {
 
     /// Instructions in use.
     pub fn level(&self) -> Level {
-        self.0.level
+        self.0.how.level
     }
 
     /// Parts that are left out.
@@ -126,7 +125,7 @@ impl Model {
 
     /// Bytes of weights in memory.
     pub fn weight_bytes(&self) -> usize {
-        self.0.network.weight_bytes()
+        self.0.network.matrices().iter().map(|m| m.bytes()).sum()
     }
 }
 

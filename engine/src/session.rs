@@ -183,7 +183,7 @@ impl Session {
             gguf: &model.gguf,
             pool: &model.pool,
             threads: self.threads,
-            level: model.level,
+            how: model.how,
             ids,
             position: self.len,
             logits,

@@ -15,18 +15,24 @@ use std::sync::Mutex;
 /// Panels that a worker reads at once when loading.
 const LOAD_PANELS: usize = 8;
 
+/// How matrices are multiplied on a machine.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct How {
+    pub level: Level,
+    pub walk: Walk,
+}
+
 /// A packed matrix of \[rows, cols\]; the last panel is padded with rows of zero bytes.
 pub(crate) struct Matrix {
     format: &'static Format,
     rows: usize,
     cols: usize,
     data: Buffer,
-    walk: Walk,
 }
 
 impl Matrix {
     /// Reads and packs a tensor, in parallel, into one copy.
-    pub(crate) fn load(gguf: &Gguf, tensor: &Tensor, pool: &Pool, pages: Pages, walk: Walk) -> Result<Self> {
+    pub(crate) fn load(gguf: &Gguf, tensor: &Tensor, pool: &Pool, pages: Pages) -> Result<Self> {
         let (rows, cols) = (tensor.rows() as usize, tensor.cols() as usize);
         let format = tensor.format;
         let panel_bytes = format.packing.panel_bytes(cols);
@@ -52,7 +58,7 @@ impl Matrix {
             Ok(())
         })?;
         drop(parts);
-        Ok(Self { format, rows, cols, data, walk })
+        Ok(Self { format, rows, cols, data })
     }
 
     pub(crate) fn cols(&self) -> usize {
@@ -73,12 +79,12 @@ impl Matrix {
     }
 
     /// Multiplies the panels of `range`; `out` is \[panels of the range, tokens, 8\].
-    pub(crate) fn matmul(&self, level: Level, range: Range<usize>, input: Input<'_>, out: &mut [f32]) {
+    pub(crate) fn matmul(&self, how: How, range: Range<usize>, input: Input<'_>, out: &mut [f32]) {
         debug_assert_eq!(input.cols, self.cols);
         let panel_bytes = self.format.packing.panel_bytes(self.cols);
         let data = &self.data[range.start * panel_bytes..range.end * panel_bytes];
-        let panels = Panels { data, walk: self.walk };
-        self.format.packing.matmul(level, panels, input, out);
+        let panels = Panels { data, walk: how.walk };
+        self.format.packing.matmul(how.level, panels, input, out);
     }
 }
 
@@ -99,19 +105,19 @@ impl Stack {
         self.0.iter().map(Matrix::reads)
     }
 
-    pub(crate) fn bytes(&self) -> usize {
-        self.0.iter().map(Matrix::bytes).sum()
+    pub(crate) fn matrices(&self) -> impl Iterator<Item = &Matrix> {
+        self.0.iter()
     }
 
     /// As [`Matrix::matmul`], over the panels of all.
-    pub(crate) fn matmul(&self, level: Level, range: Range<usize>, input: Input<'_>, out: &mut [f32]) {
+    pub(crate) fn matmul(&self, how: How, range: Range<usize>, input: Input<'_>, out: &mut [f32]) {
         let mut first = 0;
         for matrix in &self.0 {
             let here = range.start.max(first)..range.end.min(first + matrix.n_panels());
             if here.start < here.end {
                 let at = |p: usize| (p - range.start) * input.tokens * PANEL_ROWS;
                 let out = &mut out[at(here.start)..at(here.end)];
-                matrix.matmul(level, here.start - first..here.end - first, input, out);
+                matrix.matmul(how, here.start - first..here.end - first, input, out);
             }
             first += matrix.n_panels();
         }

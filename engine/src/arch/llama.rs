@@ -13,8 +13,8 @@ use crate::kernels::swiglu::swiglu;
 use crate::kv::{Cells, KvCache};
 use crate::pool::{Shared, Sizes, Worker};
 use crate::quant::pack::PANEL_ROWS;
-use crate::simd::{Level, MAX_LANES};
-use crate::tensor::{Embedding, Matrix, Stack};
+use crate::simd::MAX_LANES;
+use crate::tensor::{Embedding, How, Matrix, Stack};
 use hyperparameters::{MAX_HEAD_DIM, config, rope};
 use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
@@ -102,12 +102,12 @@ impl Network for Llama {
         self.config.head_dim.next_multiple_of(MAX_LANES)
     }
 
-    fn weight_bytes(&self) -> usize {
-        let layer = |l: &Layer| {
-            l.qkv.bytes()
-                + [&l.attention_out, &l.gate, &l.up, &l.down].map(Matrix::bytes).iter().sum::<usize>()
-        };
-        self.layers.iter().map(layer).sum::<usize>() + self.output.bytes()
+    fn matrices(&self) -> Vec<&Matrix> {
+        let layers = self
+            .layers
+            .iter()
+            .flat_map(|l| l.qkv.matrices().chain([&l.attention_out, &l.gate, &l.up, &l.down]));
+        layers.chain([&self.output]).collect()
     }
 
     fn scratch(&self, batch: usize, threads: usize) -> Scratch {
@@ -153,7 +153,7 @@ impl Llama {
         logits.resize(n_logits.max(1) * self.output.n_panels() * PANEL_ROWS, 0.0);
         let run = Run {
             model: self,
-            level: pass.level,
+            how: pass.how,
             without: pass.without,
             tokens,
             position: pass.position,
@@ -203,7 +203,7 @@ enum Step {
 /// A pass under way, as all workers see it.
 struct Run<'a, E> {
     model: &'a Llama,
-    level: Level,
+    how: How,
     without: Without,
     tokens: usize,
     position: usize,
@@ -248,8 +248,8 @@ impl<E: Element> Run<'_, E> {
         let Own { forms, tile, .. } = own;
         let x = self.rows(&self.x, self.model.config.width);
         let readers = layer.qkv.reads();
-        let input = pass::prepare(self.level, worker, forms, &self.prepared, x, Some(norm), readers);
-        let multiply = |range, tile: &mut [f32]| layer.qkv.matmul(self.level, range, input, tile);
+        let input = pass::prepare(self.how.level, worker, forms, &self.prepared, x, Some(norm), readers);
+        let multiply = |range, tile: &mut [f32]| layer.qkv.matmul(self.how, range, input, tile);
         let (n_panels, bias) = (layer.qkv.n_panels(), layer.qkv_bias.as_deref());
         let to = self.to(&self.qkv, n_panels);
         pass::store_product(worker, tile, multiply, to, |column, out, y| {
@@ -371,7 +371,7 @@ impl<E: Element> Run<'_, E> {
         let first = self.position + tokens.start;
         let stride = stride(n_heads * head_dim);
         let mut queries = Queries { rows: &mut own.rows, group, width, first };
-        attention::attend(self.level, cache, &mut queries, &mut own.attention);
+        attention::attend(self.how.level, cache, &mut queries, &mut own.attention);
         for (i, row) in own.rows.chunks_exact(width).enumerate() {
             let at = (tokens.start + i / group) * stride + q_at + i % group * head_dim;
             out(at..at + head_dim).copy_from_slice(&row[..head_dim]);
@@ -383,8 +383,8 @@ impl<E: Element> Run<'_, E> {
         let Own { forms, tile, .. } = own;
         let rows = self.rows(input, matrix.cols());
         let readers = [matrix.reads()].into_iter();
-        let input = pass::prepare(self.level, worker, forms, &self.prepared, rows, None, readers);
-        let multiply = |range, tile: &mut [f32]| matrix.matmul(self.level, range, input, tile);
+        let input = pass::prepare(self.how.level, worker, forms, &self.prepared, rows, None, readers);
+        let multiply = |range, tile: &mut [f32]| matrix.matmul(self.how, range, input, tile);
         let to = self.to(&self.x, matrix.n_panels());
         pass::store_product(worker, tile, multiply, to, |_, x, y| {
             x.iter_mut().zip(y).for_each(|(x, y)| *x += y)
@@ -397,14 +397,14 @@ impl<E: Element> Run<'_, E> {
         let Own { forms, tile, tile2, .. } = own;
         let x = self.rows(&self.x, self.model.config.width);
         let readers = [layer.gate.reads(), layer.up.reads()].into_iter();
-        let input = pass::prepare(self.level, worker, forms, &self.prepared, x, Some(norm), readers);
+        let input = pass::prepare(self.how.level, worker, forms, &self.prepared, x, Some(norm), readers);
         let (n_panels, tokens) = (layer.gate.n_panels(), self.tokens);
         for share in worker.chunks(n_panels, pass::chunk(tokens)) {
             let len = share.range().len() * tokens * PANEL_ROWS;
             let (gate, up) = (&mut tile[..len], &mut tile2[..len]);
-            layer.gate.matmul(self.level, share.range(), input, gate);
-            layer.up.matmul(self.level, share.range(), input, up);
-            swiglu(self.level, gate, up);
+            layer.gate.matmul(self.how, share.range(), input, gate);
+            layer.up.matmul(self.how, share.range(), input, up);
+            swiglu(self.how.level, gate, up);
             let columns = pass::columns(&share.range());
             for t in 0..tokens {
                 let at = t * stride(self.model.config.ffn_width);
@@ -424,8 +424,8 @@ impl<E: Element> Run<'_, E> {
         let width = self.model.config.width;
         let x = Rows { tokens, first: self.tokens - tokens, ..self.rows(&self.x, width) };
         let readers = [output.reads()].into_iter();
-        let input = pass::prepare(self.level, worker, forms, &self.prepared, x, Some(norm), readers);
-        let multiply = |range, tile: &mut [f32]| output.matmul(self.level, range, input, tile);
+        let input = pass::prepare(self.how.level, worker, forms, &self.prepared, x, Some(norm), readers);
+        let multiply = |range, tile: &mut [f32]| output.matmul(self.how, range, input, tile);
         let n_panels = output.n_panels();
         let to = Destination { rows: &self.logits, n_panels, tokens, stride: n_panels * PANEL_ROWS };
         pass::store_product(worker, tile, multiply, to, |_, out, y| *out = *y);

@@ -2,7 +2,6 @@
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::gguf::{Gguf, Tensor};
-use crate::kernels::matmul::Walk;
 use crate::memory::Pages;
 use crate::pool::Pool;
 use crate::tensor::{Embedding, Matrix};
@@ -13,7 +12,6 @@ pub(crate) struct Loader<'a> {
     pub gguf: &'a Gguf,
     pool: &'a Pool,
     pages: Pages,
-    walk: Walk,
     progress: &'a dyn Fn(u64, u64),
     done: Cell<u64>,
     total: u64,
@@ -21,14 +19,9 @@ pub(crate) struct Loader<'a> {
 
 impl<'a> Loader<'a> {
     /// `progress` hears bytes done and in all.
-    pub(crate) fn new(
-        gguf: &'a Gguf,
-        pool: &'a Pool,
-        (pages, walk): (Pages, Walk),
-        progress: &'a dyn Fn(u64, u64),
-    ) -> Self {
+    pub(crate) fn new(gguf: &'a Gguf, pool: &'a Pool, pages: Pages, progress: &'a dyn Fn(u64, u64)) -> Self {
         let total = gguf.tensors().iter().map(|t| t.bytes).sum();
-        Self { gguf, pool, pages, walk, progress, done: Cell::new(0), total }
+        Self { gguf, pool, pages, progress, done: Cell::new(0), total }
     }
 
     /// The integer at `key`, which must be in `1..=limit`; `default` where the key is missing.
@@ -88,7 +81,7 @@ impl<'a> Loader<'a> {
     /// A packed matrix of \[rows, cols\].
     pub(crate) fn matrix(&self, name: &str, rows: usize, cols: usize) -> Result<Matrix> {
         let tensor = self.tensor(name, &[cols, rows])?;
-        let matrix = Matrix::load(self.gguf, tensor, self.pool, self.pages, self.walk);
+        let matrix = Matrix::load(self.gguf, tensor, self.pool, self.pages);
         let matrix = matrix.map_err(|e| self.at(tensor, e))?;
         self.read(tensor);
         Ok(matrix)

@@ -3,13 +3,16 @@
 mod llama;
 mod load;
 mod pass;
+mod tune;
 
 pub(crate) use load::Loader;
 pub(crate) use pass::{Logits, Pass, Scratch};
+pub(crate) use tune::walk;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::gguf::Gguf;
 use crate::kv::KvCache;
+use crate::tensor::Matrix;
 
 /// An architecture, by the name in `general.architecture`.
 struct Architecture {
@@ -48,8 +51,8 @@ pub(crate) trait Network: Send + Sync {
     fn config(&self) -> &Config;
     /// Elements of a head in the KV cache.
     fn kv_width(&self) -> usize;
-    /// Bytes of weights in memory.
-    fn weight_bytes(&self) -> usize;
+    /// The matrices, in the order in which a pass reads them.
+    fn matrices(&self) -> Vec<&Matrix>;
     /// Space for a session that passes at most `batch` tokens at once.
     fn scratch(&self, batch: usize, threads: usize) -> Scratch;
     /// Runs the pass's tokens through the network: the KV cache grows by them, and the logits asked for are in the scratch.

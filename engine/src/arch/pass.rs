@@ -8,6 +8,7 @@ use crate::kernels::{attention, norm};
 use crate::pool::{Pool, Shared, Sizes, Worker};
 use crate::quant::pack::{GROUP, PANEL_ROWS};
 use crate::simd::{Group, Level};
+use crate::tensor::How;
 use std::ops::Range;
 use std::sync::Mutex;
 
@@ -33,7 +34,7 @@ pub(crate) struct Pass<'a> {
     pub gguf: &'a Gguf,
     pub pool: &'a Pool,
     pub threads: usize,
-    pub level: Level,
+    pub how: How,
     pub ids: &'a [u32],
     /// Position of the first.
     pub position: usize,

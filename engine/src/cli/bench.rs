@@ -17,9 +17,9 @@ pub(super) struct Args {
     /// MiB that --bandwidth reads: several times the last cache.
     #[arg(long, value_name = "MIB", default_value_t = 1024, requires = "bandwidth")]
     size: usize,
-    /// Put weights on huge pages where the system can.
+    /// Put weights on small pages: without it on huge ones, where the system can.
     #[arg(long, conflicts_with = "bandwidth")]
-    huge_pages: bool,
+    small_pages: bool,
     /// Prompt tokens; several by commas, 0 leaves the test out.
     #[arg(short = 'p', long, value_delimiter = ',', default_value = "512")]
     n_prompt: Vec<usize>,
@@ -43,7 +43,7 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args) -> super::Outcome {
     let Some(path) = &args.model else { return read(args) };
     let threads = args.threads.iter().copied().max();
-    let pages = if args.huge_pages { Pages::Huge } else { Pages::System };
+    let pages = if args.small_pages { Pages::Small } else { Pages::default() };
     let (model, _) = output::open(path, ModelOptions { threads, pages, ..ModelOptions::default() })?;
     let threads = if args.threads.is_empty() { vec![model.threads()] } else { args.threads.clone() };
     let mut measurements: Vec<Measurement> = Vec::new();

@@ -4,24 +4,26 @@
 use crate::quant::pack::{PANEL_ROWS, Packed, PackedFloat};
 use crate::simd::{Columns, GROUP, Group, Op, Quants, Simd};
 use std::marker::PhantomData;
+use std::num::NonZero;
 
 /// Panels that decode walks at once: as many streams from memory. With lines asked for early enough, more do not help.
 const STREAMS: usize = 2;
-/// How far ahead of a stream its lines are asked for, in bytes: the next panel of the same stream lies there.
-const AHEAD: usize = 4096;
 /// Columns after which the next panel has its turn: a panel's and a few tokens' share of them fit the first cache.
 const COLUMNS_AT_ONCE: usize = 1024;
+
+/// How many bytes further lines are asked for, if they are.
+pub(crate) type Ahead = Option<NonZero<usize>>;
 
 /// How panels are read from memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Walk {
     /// Decode walks several streams at once instead of one.
     pub several: bool,
-    /// Lines are asked for ahead of their use.
-    pub ahead: bool,
+    /// Lines are asked for ahead of their use: at decode so many bytes ahead in the same stream, at prefill a panel ahead.
+    pub ahead: Ahead,
 }
 
-/// Panels of a packed matrix, and how they are read.
+/// Panels of a packed matrix, and how they are to be read.
 #[derive(Clone, Copy)]
 pub(crate) struct Panels<'a> {
     pub data: &'a [u8],
@@ -61,13 +63,13 @@ pub(crate) trait Kernel {
     /// All activations, \[tokens, `X`s of a row\] in tiles.
     fn activations<'a, S: Simd>(input: &Input<'a>) -> &'a [Self::X];
     /// Adds the products of a block of the rows from `row` on with those of a tile of `T` tokens. What lies `ahead` bytes
-    /// further is asked for on the way, unless that is 0.
+    /// further is asked for on the way.
     fn block<S: Simd, const T: usize>(
         s: S,
         block: &[u8],
         row: usize,
         x: &[Self::X],
-        ahead: usize,
+        ahead: Ahead,
         acc: &mut [S::F; T],
     );
 }
@@ -88,19 +90,23 @@ impl<K: Kernel> Op for Matmul<'_, K> {
     fn eval<S: Simd>(self, s: S) {
         let x = K::activations::<S>(&self.input);
         match self.input.tokens {
-            1 if self.panels.walk.ahead => self.decode::<S, AHEAD>(s, x),
-            1 => self.decode::<S, 0>(s, x),
+            1 => match self.panels.walk.ahead {
+                // Compiled for either, so that no line asks whether another one is asked for.
+                Some(bytes) => self.decode(s, x, Some(bytes)),
+                None => self.decode(s, x, None),
+            },
             _ => self.prefill(s, x),
         }
     }
 }
 
-/// `P` panels times one token; lines are asked for `A` bytes ahead.
+/// `P` panels times one token.
 #[inline(always)]
-fn decode<S: Simd, K: Kernel, const P: usize, const A: usize>(
+fn decode<S: Simd, K: Kernel, const P: usize>(
     s: S,
     panels: [&[u8]; P],
     x: &[K::X],
+    ahead: Ahead,
 ) -> [[f32; PANEL_ROWS]; P] {
     let mut acc = [[[s.splat(0.0); 1]; 2]; P];
     for (i, x) in x.chunks(K::xs::<S>()).enumerate() {
@@ -108,7 +114,7 @@ fn decode<S: Simd, K: Kernel, const P: usize, const A: usize>(
         for p in 0..P {
             let block = &panels[p][bytes.clone()];
             for (half, acc) in acc[p].iter_mut().take(PANEL_ROWS / S::LANES).enumerate() {
-                K::block(s, block, half * S::LANES, x, if half == 0 { A } else { 0 }, acc);
+                K::block(s, block, half * S::LANES, x, if half == 0 { ahead } else { None }, acc);
             }
         }
     }
@@ -123,19 +129,19 @@ fn decode<S: Simd, K: Kernel, const P: usize, const A: usize>(
 
 impl<K: Kernel> Matmul<'_, K> {
     #[inline(always)]
-    fn decode<S: Simd, const A: usize>(self, s: S, x: &[K::X]) {
+    fn decode<S: Simd>(self, s: S, x: &[K::X], ahead: Ahead) {
         // Each stream walks panels that lie one behind the other.
         let panel = |p: usize| &self.panels.data[p * self.panel_bytes..][..self.panel_bytes];
         let n_panels = self.panels.data.len() / self.panel_bytes;
         let run = if self.panels.walk.several { n_panels / STREAMS } else { 0 };
         for i in 0..run {
             let panels = std::array::from_fn(|stream| panel(stream * run + i));
-            for (stream, rows) in decode::<S, K, STREAMS, A>(s, panels, x).iter().enumerate() {
+            for (stream, rows) in decode::<S, K, STREAMS>(s, panels, x, ahead).iter().enumerate() {
                 self.out[(stream * run + i) * PANEL_ROWS..][..PANEL_ROWS].copy_from_slice(rows);
             }
         }
         for p in STREAMS * run..n_panels {
-            let [rows] = decode::<S, K, 1, A>(s, [panel(p)], x);
+            let [rows] = decode::<S, K, 1>(s, [panel(p)], x, ahead);
             self.out[p * PANEL_ROWS..][..PANEL_ROWS].copy_from_slice(&rows);
         }
     }
@@ -158,7 +164,7 @@ impl<K: Kernel> Matmul<'_, K> {
                     let x = &x[t * xs_of_row + n * xs.start..t * xs_of_row + n * xs.end];
                     let out = &mut out[t * PANEL_ROWS..][..n * PANEL_ROWS];
                     // While the first tokens are at work the next panel comes.
-                    let ahead = if t == 0 && self.panels.walk.ahead { self.panel_bytes } else { 0 };
+                    let ahead = self.panels.walk.ahead.filter(|_| t == 0).and(NonZero::new(self.panel_bytes));
                     match n {
                         1 => tile::<S, K, 1>(s, panel, x, out, first, ahead),
                         2 => tile::<S, K, 2>(s, panel, x, out, first, ahead),
@@ -177,7 +183,7 @@ impl<K: Kernel> Matmul<'_, K> {
 }
 
 /// Some blocks of a panel times a tile of `T` tokens, added to `out` unless they are the first. What lies `ahead` bytes further is asked
-/// for, unless that is 0.
+/// for.
 #[inline(always)]
 fn tile<S: Simd, K: Kernel, const T: usize>(
     s: S,
@@ -185,7 +191,7 @@ fn tile<S: Simd, K: Kernel, const T: usize>(
     x: &[K::X],
     out: &mut [f32],
     first: bool,
-    ahead: usize,
+    ahead: Ahead,
 ) {
     for row in (0..PANEL_ROWS).step_by(S::LANES) {
         let mut acc = [s.splat(0.0); T];
@@ -203,12 +209,10 @@ fn tile<S: Simd, K: Kernel, const T: usize>(
     }
 }
 
-/// Asks for the lines of `len` bytes `ahead` bytes after `at`, unless that is 0. Decode uses a weight once, prefill for many tokens.
+/// Asks for the lines of `len` bytes `ahead` bytes after `at`. Decode uses a weight once, prefill for many tokens.
 #[inline(always)]
-fn prefetch<S: Simd, const T: usize>(s: S, block: &[u8], at: usize, len: usize, ahead: usize) {
-    if ahead == 0 {
-        return;
-    }
+fn prefetch<S: Simd, const T: usize>(s: S, block: &[u8], at: usize, len: usize, ahead: Ahead) {
+    let Some(ahead) = ahead.map(NonZero::get) else { return };
     for line in (at..at + len).step_by(64) {
         if T == 1 {
             s.prefetch_once(block, line + ahead);
@@ -239,7 +243,7 @@ impl<F: Packed> Kernel for Integers<F> {
         block: &[u8],
         row: usize,
         x: &[Group],
-        ahead: usize,
+        ahead: Ahead,
         acc: &mut [S::F; T],
     ) {
         let block = &block[..F::PACKED_BYTES];
@@ -313,7 +317,7 @@ impl<F: PackedFloat> Kernel for Floats<F> {
         block: &[u8],
         row: usize,
         x: &[f32],
-        ahead: usize,
+        ahead: Ahead,
         acc: &mut [S::F; T],
     ) {
         for (column, x) in block.chunks_exact(F::BYTES * PANEL_ROWS).zip(x.as_chunks::<T>().0) {
@@ -350,7 +354,7 @@ impl Kernel for Bf16s {
         block: &[u8],
         row: usize,
         x: &[u32],
-        ahead: usize,
+        ahead: Ahead,
         acc: &mut [S::F; T],
     ) {
         for (pair, x) in block.as_chunks::<PAIR_BYTES>().0.iter().zip(x.chunks_exact(2 / S::BF16S * T)) {

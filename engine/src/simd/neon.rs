@@ -148,8 +148,9 @@ impl<D: Dot> Simd for Neon<D> {
     fn load_bf16_pairs(self, from: &[u8]) -> [Self::F; 2] {
         let v = bytes32(from);
         let pairs = both!(vreinterpretq_u32_u8(v));
+        let first = vector!([vshlq_n_u32::<16>(pairs[0]), vshlq_n_u32::<16>(pairs[1])]);
         let upper = vector!([vdupq_n_u32(!0xffff); 2]);
-        let [first, second] = [both!(vshlq_n_u32::<16>(pairs)), both!(vandq_u32(pairs, upper))];
+        let second = both!(vandq_u32(pairs, upper));
         [both!(vreinterpretq_f32_u32(first)), both!(vreinterpretq_f32_u32(second))]
     }
     #[inline(always)]
