@@ -1,5 +1,5 @@
-//! How far ahead weights are asked for at decode. No distance is the best everywhere: of two machines measured, one read 15% faster with lines
-//! asked for 4 KiB ahead than with none, and the other 20% slower than with 256 bytes. So a model that has been loaded reads some
+//! How far ahead weights are asked for at decode. No distance is the best everywhere: of two machines measured, one decoded 15% slower with
+//! none asked for than with 4 KiB, and the other 17% slower with 4 KiB than with 256 bytes (PERFORMANCE.md). So a model that has been loaded reads some
 //! of its weights each way. The distance changes no result.
 
 use super::pass::{Forms, chunk};
