@@ -120,6 +120,10 @@ pub fn audit(dir: &Path) -> Result<Audit, BundleError> {
     if bundle.seal.has_torn_line && bundle.seal.complete.is_none() {
         notes.push("the last line of samples.jsonl is torn and left out: the run was killed".to_owned());
     }
+    if bundle.seal.complete.as_ref().is_some_and(|complete| complete.ended_early) {
+        let n_planned = manifest.expected_launches().len();
+        notes.push(format!("ended early, by hand: {} of {n_planned} launches", bundle.seal.lines));
+    }
     findings.extend(plan::manifest_findings(manifest));
     let told = findings.iter().any(|f| f.file == "samples.jsonl");
     findings.extend(plan::line_findings(manifest, &bundle.records, told));
@@ -166,7 +170,7 @@ fn unfinished(bundle: &Bundle) -> Option<Finding> {
 /// A run that ended after another number of blocks than its scenario and samples ask for.
 fn ended_elsewhere(bundle: &Bundle) -> Option<Finding> {
     let (manifest, records) = (&bundle.manifest, &bundle.records);
-    bundle.seal.complete.as_ref()?;
+    bundle.seal.complete.as_ref().filter(|complete| !complete.ended_early)?;
     let planned = |r: &&LaunchRecord| manifest.plan.launches.iter().any(|l| l.launch_id == r.launch_id);
     let n_blocks = records.iter().filter(planned).map(|r| r.block + 1).max()?;
     let due = blocks_due(manifest, records, n_blocks);

@@ -126,8 +126,14 @@ fn changed_and_missing_logs_are_found() {
     std::fs::write(dir.path().join("logs/a.log"), "said").unwrap();
     let (was, is) = (sha256_hex(b"says"), sha256_hex(b"said"));
     let logs = [("a.log".to_owned(), was.clone()), ("b.log".to_owned(), is.clone())].into();
-    let complete =
-        Complete { schema: 2, lines: 0, chain: String::new(), manifest_sha256: String::new(), logs };
+    let complete = Complete {
+        schema: 2,
+        lines: 0,
+        chain: String::new(),
+        manifest_sha256: String::new(),
+        logs,
+        ended_early: false,
+    };
     let found: Vec<String> =
         log_findings(dir.path(), &complete).unwrap().iter().map(Finding::to_string).collect();
     let changed = format!("logs/a.log: sha256: log changed: expected {was}, found {is}; {RESTORE}");

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Schema from which on manifest and samples are bound by the chain.
 pub const SEALED_SCHEMA: u32 = 2;
 
-/// `complete.json`: written once every launch of the plan has its line.
+/// `complete.json`: written once every launch of the plan has its line, or the run was ended before that.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Complete {
     /// [`BUNDLE_SCHEMA`].
@@ -24,6 +24,9 @@ pub struct Complete {
     /// sha256 of each file in `logs/`, by name.
     #[serde(default)]
     pub logs: BTreeMap<String, String>,
+    /// Launches of the plan were left out by its owner's word.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub ended_early: bool,
 }
 
 /// The state of a bundle's chain.
@@ -251,7 +254,8 @@ impl Complete {
         chain: String,
         manifest_sha256: String,
         logs: BTreeMap<String, String>,
+        ended_early: bool,
     ) -> Complete {
-        Complete { schema: BUNDLE_SCHEMA, lines, chain, manifest_sha256, logs }
+        Complete { schema: BUNDLE_SCHEMA, lines, chain, manifest_sha256, logs, ended_early }
     }
 }

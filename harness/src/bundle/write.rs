@@ -110,8 +110,17 @@ impl Writer {
     /// Ends the bundle of a run that made every launch of its plan: `complete.json` says where the samples end and
     /// what the logs are, and nothing is left to be locked.
     pub fn finish(self) -> Result<(), BundleError> {
+        self.seal(false)
+    }
+
+    /// As [`Self::finish`], for a run that its owner ends before the plan's last launch.
+    pub fn finish_early(self) -> Result<(), BundleError> {
+        self.seal(true)
+    }
+
+    fn seal(self, ended_early: bool) -> Result<(), BundleError> {
         let logs = hash_files(&self.logs_dir())?;
-        let complete = Complete::new(self.lines, self.head, self.manifest_sha256, logs);
+        let complete = Complete::new(self.lines, self.head, self.manifest_sha256, logs, ended_early);
         let path = self.dir.join(COMPLETE_FILE);
         let text = serde_json::to_string_pretty(&complete).map_err(BundleError::json(&path))?;
         write_atomically(&path, (text + "\n").as_bytes()).map_err(BundleError::io(&path))?;

@@ -13,10 +13,12 @@ mod refusing;
 mod verifying;
 
 use super::more::MoreFrameworks;
-use crate::bundle::{self, Bundle};
+use crate::bundle::{self, Bundle, BundleError, Writer};
 use crate::escape::printable_lines;
 use crate::launch::Interrupted;
+use crate::redact::Redactor;
 use crate::sample::{LaunchRecord, Outcome, Role};
+use crate::summary::blocks_due;
 use anyhow::Result;
 use launching::Ended;
 use std::path::{Path, PathBuf};
@@ -59,6 +61,9 @@ pub struct Args {
     /// Go on with the bundle of a run that did not end
     #[arg(long, value_name = "BUNDLE", conflicts_with_all = ["only", "skip", "blocks", "out", "seed", "dry_run"])]
     resume: Option<PathBuf>,
+    /// With --resume: make no more launches, and end the run with those that it has; the report says so
+    #[arg(long, requires = "resume")]
+    end: bool,
     /// Show the plan, measure nothing
     #[arg(long)]
     dry_run: bool,
@@ -91,19 +96,48 @@ pub fn run(args: &Args) -> Result<ExitCode> {
 }
 
 fn pipeline(args: &Args) -> Result<ExitCode> {
+    if let (true, Some(dir)) = (args.end, &args.resume) {
+        return end(args, dir);
+    }
     let loaded = loading::load(args)?;
     let planned = planning::plan(args, &loaded)?;
+    let forecast = planning::forecast(args, &loaded, &planned);
+    let time = planning::time(&planned, &forecast);
     if args.dry_run {
-        planning::show(&planned, planning::time(args, &planned));
+        planning::show(&planned, time);
         return Ok(ExitCode::SUCCESS);
     }
-    eprintln!("{}", planning::time(args, &planned));
-    let (dir, ended) = launching::launch(args, &loaded, planned)?;
+    eprintln!("{time}");
+    let (dir, ended) = launching::launch(args, &loaded, planned, forecast)?;
     if ended == Ended::Interrupted {
-        eprintln!("interrupted; go on with: {}", resume_command(args, &dir));
+        let resume = resume_command(args, &dir);
+        eprintln!("interrupted; go on with: {resume}\nor leave it at what was measured: {resume} --end");
         return Ok(ExitCode::from(EXIT_INTERRUPTED));
     }
     let bundle = summarize(&dir)?;
+    report(&bundle)?;
+    Ok(exit_code(&bundle))
+}
+
+/// Ends an interrupted run with the launches that it has.
+fn end(args: &Args, dir: &Path) -> Result<ExitCode> {
+    let refused = |e: BundleError| Usage(e.to_string());
+    let scenario = std::fs::read(&args.scenario)
+        .map_err(|e| Usage(format!("{}: cannot be read: {e}", args.scenario.display())))?;
+    let bundle = bundle::read(dir).map_err(refused)?;
+    if bundle.seal.complete.is_some() {
+        return Err(Usage(format!("{}: this run has ended already", dir.display())).into());
+    }
+    let model = &bundle.manifest.model.sha256;
+    let resumed = Writer::resume(dir, &bundle::sha256_hex(&scenario), model, Redactor::default());
+    let (writer, bundle) = resumed.map_err(refused)?;
+    let finished = bundle.finished();
+    let due = |block| blocks_due(&bundle.manifest, &bundle.records, block);
+    match bundle.manifest.plan.remaining(&finished).first() {
+        Some(next) if next.block < due(next.block) => writer.finish_early()?,
+        _ => writer.finish()?,
+    }
+    let bundle = summarize(dir)?;
     report(&bundle)?;
     Ok(exit_code(&bundle))
 }

@@ -4,12 +4,14 @@ use super::tables::Cells;
 use super::text::{code, command, fence, md, shell};
 use crate::bundle::{FrameworkRecord, LibraryRecord, Manifest};
 use crate::machine::Peak;
+use crate::plan::PlannedLaunch;
 use crate::sample::{LaunchRecord, Outcome, Role};
 use crate::stats::{EXACT_FLIPS_MAX, RESAMPLES};
 use crate::summary::Summary;
 use crate::units::{bytes_to_mb, fixed, show};
 use crate::verdict::BLOCKS_TO_RANK;
 use serde::Serialize;
+use std::collections::BTreeSet;
 
 /// What the methodology templates see.
 #[derive(Debug, Serialize)]
@@ -35,6 +37,9 @@ pub(super) struct Method {
     n_failed: usize,
     n_cross_checks: usize,
     n_control: usize,
+    n_planned: usize,
+    /// Launches of the blocks that were due or begun which nobody made.
+    n_left_out: usize,
     machine: Vec<Cells>,
     programs: Vec<Cells>,
     /// Libraries and notes of programs that have some.
@@ -82,6 +87,8 @@ pub(super) fn method(manifest: &Manifest, records: &[LaunchRecord], summary: &Su
         n_failed: measured.filter(is_failed).count(),
         n_cross_checks: records.iter().filter(|r| r.role == Role::CrossCheck).count(),
         n_control: records.iter().filter(|r| r.role == Role::Control).count(),
+        n_planned: manifest.expected_launches().len(),
+        n_left_out: n_left_out(manifest, records),
         machine: machine(manifest),
         programs: manifest.frameworks.iter().map(|f| program(f, records, summary)).collect(),
         builds: manifest.frameworks.iter().filter_map(|f| build(f, summary)).collect(),
@@ -96,6 +103,14 @@ pub(super) fn method(manifest: &Manifest, records: &[LaunchRecord], summary: &Su
             .iter()
             .any(|f| f.id == OUR_ENGINE_ID && f.label == scenario.subject),
     }
+}
+
+fn n_left_out(manifest: &Manifest, records: &[LaunchRecord]) -> usize {
+    let n_begun = records.iter().map(|r| r.block + 1).max().unwrap_or(0);
+    let n_blocks = manifest.scenario.blocks.max(n_begun);
+    let made: BTreeSet<&str> = records.iter().map(|r| r.launch_id.as_str()).collect();
+    let is_left_out = |l: &&PlannedLaunch| l.block < n_blocks && !made.contains(l.launch_id.as_str());
+    manifest.plan.launches.iter().filter(is_left_out).count()
 }
 
 /// One line for each block: what was launched, in order.

@@ -143,6 +143,37 @@ fn an_interrupt_keeps_the_bundle_and_says_how_to_go_on() {
 }
 
 #[test]
+fn an_interrupted_run_can_be_ended_with_what_it_has_and_says_so() {
+    let place = Place::new(&[("slow", "sleep_ms: 1000")], 2);
+    let running = place.start(&[]);
+    place.wait_for_launches(1);
+    running.signal(Signal::TERM);
+    assert_eq!(running.wait().code(), Some(130));
+    assert!(place.stderr().contains("--end"), "{}", place.stderr());
+    let dir = place.bundle_dir().display().to_string();
+    let before = place.bundle().records;
+    assert!((1..4).contains(&before.len()));
+    place.harness(&["verify", &dir]).code(1);
+
+    place.run(&["--resume", &dir, "--end"]).code(0);
+    assert_eq!(place.bundle().records, before, "nothing was launched");
+    let verified = place.harness(&["verify", &dir]).code(0);
+    let told = String::from_utf8_lossy(&verified.get_output().stdout).into_owned();
+    let counts = format!("{} of 4 launches", before.len());
+    assert!(told.contains(&format!("ended early, by hand: {counts}")), "{told}");
+    let report = std::fs::read_to_string(place.bundle_dir().join("report.md")).expect("written");
+    let left_out = format!("{} of 4 launches were not made", 4 - before.len());
+    assert!(report.contains(&left_out), "{report}");
+
+    let again = place.run(&["--resume", &dir, "--end"]).code(2);
+    let told = String::from_utf8_lossy(&again.get_output().stderr).into_owned();
+    assert!(told.contains("has ended already"), "{told}");
+    place.run(&["--resume", &dir]).code(0);
+    assert_eq!(place.bundle().records.len(), 4, "who changes his mind can go on");
+    place.harness(&["verify", &dir]).code(0);
+}
+
+#[test]
 fn a_changed_scenario_is_not_resumed() {
     let place = Place::new(&[], 1);
     place.run(&[]).code(0);

@@ -1,10 +1,10 @@
-//! How long a run will take: from earlier bundles of this machine and model where there are any, else from the
-//! model's size.
+//! How long a run will take: from its own launches once there are some, before that from earlier bundles of this machine and model
+//! where there are any, else from the model's size.
 
 use crate::bundle::Manifest;
 use crate::plan::PlannedLaunch;
 use crate::sample::{LaunchRecord, Outcome};
-use crate::scenario::Workload;
+use crate::scenario::{Scenario, Workload};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
@@ -27,16 +27,16 @@ pub(super) struct Estimate {
     pub(super) n: usize,
 }
 
-/// Wall times of earlier launches.
-#[derive(Default)]
-pub(super) struct History(BTreeMap<Kind, Vec<Duration>>);
+/// Wall times of launches that were made.
+#[derive(Debug, Default)]
+struct History(BTreeMap<Kind, Vec<Duration>>);
 
 /// What takes the same time: framework id, prompt, generated tokens, context, requests, threads.
 type Kind = (String, [u32; 5], u32);
 
 impl History {
     /// Of all bundles below `runs` that were measured on this machine with this model. What cannot be read is passed over.
-    pub(super) fn read(runs: &Path, manifest: &Manifest) -> Self {
+    fn read(runs: &Path, manifest: &Manifest) -> Self {
         let mut history = Self::default();
         let Ok(entries) = std::fs::read_dir(runs) else { return history };
         for entry in entries.flatten().filter(|e| e.path().join("manifest.json").is_file()) {
@@ -44,16 +44,17 @@ impl History {
             let is_like = bundle.manifest.machine.id == manifest.machine.id
                 && bundle.manifest.model.sha256 == manifest.model.sha256;
             if is_like {
-                history.add(&bundle.manifest, &bundle.records);
+                let measured = bundle.records.iter().filter(|r| matches!(r.outcome, Outcome::Measured(_)));
+                history.add(&bundle.manifest.scenario, measured);
             }
         }
         history
     }
 
-    fn add(&mut self, manifest: &Manifest, records: &[LaunchRecord]) {
+    fn add<'a>(&mut self, scenario: &Scenario, records: impl IntoIterator<Item = &'a LaunchRecord>) {
         for record in records {
             let cell = (record.framework.as_str(), record.workload.as_str(), record.threads);
-            if let (Outcome::Measured(_), Some(kind)) = (&record.outcome, kind(manifest, cell)) {
+            if let Some(kind) = kind(scenario, cell) {
                 self.0.entry(kind).or_default().push(wall(record));
             }
         }
@@ -70,8 +71,7 @@ fn wall(record: &LaunchRecord) -> Duration {
     Duration::from_nanos(record.wall_ns)
 }
 
-fn kind(manifest: &Manifest, (label, workload, threads): (&str, &str, u32)) -> Option<Kind> {
-    let scenario = &manifest.scenario;
+fn kind(scenario: &Scenario, (label, workload, threads): (&str, &str, u32)) -> Option<Kind> {
     let label = if label == scenario.control_label() { &scenario.baseline } else { label };
     let id = scenario.framework(label).map_or(label, |f| f.id.as_str());
     let Workload { prompt_tokens, generate_tokens, context, .. } = *scenario.workload(workload)?;
@@ -79,18 +79,71 @@ fn kind(manifest: &Manifest, (label, workload, threads): (&str, &str, u32)) -> O
     Some((id.to_owned(), tokens, threads))
 }
 
-/// The time that `launches` will take.
-pub(super) fn estimate(manifest: &Manifest, launches: &[PlannedLaunch], history: &History) -> Estimate {
-    let mut estimate = Estimate { total: Duration::ZERO, n_known: 0, n: launches.len() };
-    for launch in launches {
-        let cell = &launch.cell;
-        let kind = kind(manifest, (&cell.framework, &cell.workload, cell.threads));
-        let known = kind.as_ref().and_then(|k| history.median(k));
-        estimate.n_known += usize::from(known.is_some());
-        let guess = || kind.as_ref().map_or(Duration::ZERO, |k| guess(manifest.model.bytes, k));
-        estimate.total += known.unwrap_or_else(guess) + BETWEEN;
+/// Foretells how long the launches of a run take, better as it goes on.
+#[derive(Debug)]
+pub(super) struct Forecast {
+    scenario: Scenario,
+    model_bytes: u64,
+    earlier: History,
+    /// Of this run.
+    here: History,
+    /// What the measured launches of this run took, and what was foretold without them: a machine may be faster or slower than it was.
+    took: Duration,
+    foretold: Duration,
+}
+
+impl Forecast {
+    /// Knows what the bundles below `runs` tell.
+    pub(super) fn new(runs: &Path, manifest: &Manifest) -> Self {
+        Self::after(History::read(runs, manifest), manifest)
     }
-    estimate
+
+    fn after(earlier: History, manifest: &Manifest) -> Self {
+        Self {
+            scenario: manifest.scenario.clone(),
+            model_bytes: manifest.model.bytes,
+            earlier,
+            here: History::default(),
+            took: Duration::ZERO,
+            foretold: Duration::ZERO,
+        }
+    }
+
+    /// Learns from a launch of this run, whatever came of it.
+    pub(super) fn learn(&mut self, record: &LaunchRecord) {
+        let cell = (record.framework.as_str(), record.workload.as_str(), record.threads);
+        let Some(kind) = kind(&self.scenario, cell) else { return };
+        if matches!(record.outcome, Outcome::Measured(_)) {
+            self.took += wall(record);
+            self.foretold += self.without_this_run(&kind);
+        }
+        self.here.add(&self.scenario, [record]);
+    }
+
+    /// The time that `launches` will take.
+    pub(super) fn of<'a>(&self, launches: impl IntoIterator<Item = &'a PlannedLaunch>) -> Estimate {
+        let mut estimate = Estimate { total: Duration::ZERO, n_known: 0, n: 0 };
+        let pace = match self.foretold.is_zero() {
+            true => 1.0,
+            false => self.took.as_secs_f64() / self.foretold.as_secs_f64(),
+        };
+        for launch in launches {
+            let cell = &launch.cell;
+            estimate.n += 1;
+            estimate.total += BETWEEN;
+            let Some(kind) = kind(&self.scenario, (&cell.framework, &cell.workload, cell.threads)) else {
+                continue;
+            };
+            estimate.n_known += usize::from(self.earlier.median(&kind).is_some());
+            let here = self.here.median(&kind);
+            estimate.total += here.unwrap_or_else(|| self.without_this_run(&kind).mul_f64(pace));
+        }
+        estimate
+    }
+
+    fn without_this_run(&self, kind: &Kind) -> Duration {
+        self.earlier.median(kind).unwrap_or_else(|| guess(self.model_bytes, kind))
+    }
 }
 
 /// Reading the file once, and once again for each token, on one thread.
@@ -121,24 +174,49 @@ mod tests {
     use super::*;
     use crate::testing::example;
 
+    const TWO_S: Duration = Duration::from_secs(2);
+
     #[test]
     fn earlier_launches_tell_how_long_the_same_will_take() {
         let (manifest, records) = example();
         let launches = &manifest.plan.launches;
-        let unknown = estimate(&manifest, launches, &History::default());
+        let unknown = Forecast::after(History::default(), &manifest).of(launches);
         assert_eq!((unknown.n_known, unknown.n), (0, launches.len()));
         assert!(unknown.total > BETWEEN * launches.len() as u32);
         assert!(unknown.to_string().contains("a guess"), "{unknown}");
 
-        let mut history = History::default();
-        history.add(&manifest, &records);
-        let known: Vec<PlannedLaunch> =
-            launches.iter().filter(|l| l.cell.framework == "engine").cloned().collect();
-        let found = estimate(&manifest, &known, &history);
-        assert_eq!((found.n_known, found.n), (known.len(), known.len()));
+        let mut earlier = History::default();
+        earlier.add(&manifest.scenario, &records);
+        let known = launches.iter().filter(|l| l.cell.framework == "engine");
+        let n = known.clone().count();
+        let found = Forecast::after(earlier, &manifest).of(known);
+        assert_eq!((found.n_known, found.n), (n, n));
         // Every launch of the example takes two seconds.
-        assert_eq!(found.total, (Duration::from_secs(2) + BETWEEN) * known.len() as u32);
+        assert_eq!(found.total, (TWO_S + BETWEEN) * n as u32);
         assert!(found.to_string().ends_with("(from earlier runs on this machine)"), "{found}");
+    }
+
+    #[test]
+    fn a_run_s_own_launches_correct_what_earlier_ones_foretold() {
+        let (manifest, records) = example();
+        let mut earlier = History::default();
+        earlier.add(&manifest.scenario, &records);
+        let mut forecast = Forecast::after(earlier, &manifest);
+        let of = |framework: &str, threads| {
+            let cell = |l: &&PlannedLaunch| l.cell.framework == framework && l.cell.threads == threads;
+            manifest.plan.launches.iter().find(cell).unwrap()
+        };
+        let mut slow = records.iter().find(|r| r.framework == "engine" && r.threads == 1).unwrap().clone();
+        slow.wall_ns *= 3;
+        forecast.learn(&slow);
+        // The same as it was here, others three times what they were before.
+        assert_eq!(forecast.of([of("engine", 1)]).total, 3 * TWO_S + BETWEEN);
+        assert_eq!(forecast.of([of("candle", 2)]).total, 3 * TWO_S + BETWEEN);
+        let mut quick = records.iter().find(|r| r.framework == "candle" && r.threads == 2).unwrap().clone();
+        quick.wall_ns /= 2;
+        forecast.learn(&quick);
+        assert_eq!(forecast.of([of("candle", 2)]).total, TWO_S / 2 + BETWEEN);
+        assert_eq!(forecast.of([of("engine", 2)]).total, TWO_S * 7 / 4 + BETWEEN);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Carrying out the plan: each launch is recorded before the next begins.
 
+use super::estimate::Forecast;
 use super::frameworks::Row;
 use super::loading::Loaded;
 use super::planning::Planned;
@@ -34,7 +35,12 @@ pub(super) enum Ended {
 }
 
 /// Makes or reopens the bundle and carries out what remains of the plan. Returns the bundle's directory.
-pub(super) fn launch(args: &Args, loaded: &Loaded, planned: Planned) -> Result<(PathBuf, Ended)> {
+pub(super) fn launch(
+    args: &Args,
+    loaded: &Loaded,
+    planned: Planned,
+    forecast: Forecast,
+) -> Result<(PathBuf, Ended)> {
     let interrupted = catch_signals()?;
     let Planned { mut manifest, remaining } = planned;
     let redactor = loaded.redactor.clone();
@@ -69,7 +75,7 @@ pub(super) fn launch(args: &Args, loaded: &Loaded, planned: Planned) -> Result<(
     let canary = looking::canary(&loaded.scenario, &loaded.machine);
     let mut due = manifest.scenario.blocks;
     let n_before = |due: u32| remaining.iter().filter(|l| l.block < due).count();
-    let mut progress = Progress::new(n_before(due));
+    let mut progress = Progress::new(&remaining, n_before(due), forecast);
     for planned in &remaining {
         if planned.block >= due {
             let bundle = bundle::read(writer.dir())?;

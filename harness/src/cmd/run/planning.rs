@@ -1,6 +1,6 @@
 //! The plan of a run, its manifest, and what of it is still to be done.
 
-use super::estimate::{Estimate, History, estimate};
+use super::estimate::{Estimate, Forecast};
 use super::loading::Loaded;
 use super::provenance::{harness_commit, now};
 use super::{Args, Usage};
@@ -86,12 +86,18 @@ fn check_same_programs(manifest: &Manifest, loaded: &Loaded) -> Result<(), Strin
     Ok(())
 }
 
+/// What is known of how long its launches take.
+pub(super) fn forecast(args: &Args, loaded: &Loaded, planned: &Planned) -> Forecast {
+    let mut forecast = Forecast::new(&args.out, &planned.manifest);
+    let resumed = loaded.resumed.iter().flat_map(|bundle| &bundle.records);
+    resumed.for_each(|record| forecast.learn(record));
+    forecast
+}
+
 /// How long the run will take.
-pub(super) fn time(args: &Args, planned: &Planned) -> Estimate {
-    let history = History::read(&args.out, &planned.manifest);
+pub(super) fn time(planned: &Planned, forecast: &Forecast) -> Estimate {
     let blocks = planned.manifest.scenario.blocks;
-    let first: Vec<PlannedLaunch> = planned.remaining.iter().filter(|l| l.block < blocks).cloned().collect();
-    estimate(&planned.manifest, &first, &history)
+    forecast.of(planned.remaining.iter().filter(|l| l.block < blocks))
 }
 
 /// Prints the plan.

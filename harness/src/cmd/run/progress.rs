@@ -1,30 +1,34 @@
 //! How far a run is: a bar with the time left on a terminal, a line for each launch otherwise.
 
+use super::estimate::{Estimate, Forecast};
 use crate::escape::printable;
+use crate::plan::PlannedLaunch;
 use crate::sample::{LaunchRecord, Metric, Outcome};
 use crate::units::ns_to_s;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::IsTerminal;
-use std::time::Instant;
+use std::time::Duration;
 
 /// Shows the launches of a run.
-pub(super) struct Progress {
+pub(super) struct Progress<'a> {
     bar: Option<ProgressBar>,
+    /// In order; the first `n_all` are to be made.
+    launches: &'a [PlannedLaunch],
     n_all: usize,
     n_done: usize,
-    started: Instant,
+    forecast: Forecast,
 }
 
-impl Progress {
-    /// For `n_all` launches.
-    pub(super) fn new(n_all: usize) -> Progress {
+impl<'a> Progress<'a> {
+    /// For the first `n_all` of `launches`.
+    pub(super) fn new(launches: &'a [PlannedLaunch], n_all: usize, forecast: Forecast) -> Self {
         let bar = std::io::stderr().is_terminal().then(|| {
             let bar = ProgressBar::new(n_all as u64);
             let style = ProgressStyle::with_template("{bar:30} {pos}/{len} {msg}");
             bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
             bar
         });
-        Progress { bar, n_all, n_done: 0, started: Instant::now() }
+        Progress { bar, launches, n_all, n_done: 0, forecast }
     }
 
     /// More launches are to be made: `n_all` in all.
@@ -47,6 +51,7 @@ impl Progress {
     /// A launch has ended.
     pub(super) fn end(&mut self, record: &LaunchRecord) {
         self.n_done += 1;
+        self.forecast.learn(record);
         let line = format!("{}  {}", printable(&record.launch_id), said(record));
         match &self.bar {
             Some(bar) => {
@@ -59,18 +64,17 @@ impl Progress {
         }
     }
 
-    /// From the pace so far.
     fn left(&self) -> String {
-        if self.n_done == 0 {
-            return "time left not known yet".into();
+        let Estimate { total, .. } = self.forecast.of(&self.launches[self.n_done..self.n_all]);
+        if total < Duration::from_secs(90) {
+            format!("{:.0} s left", total.as_secs_f64())
+        } else {
+            format!("{:.0} min left", total.as_secs_f64() / 60.0)
         }
-        let per_launch_s = self.started.elapsed().as_secs_f64() / self.n_done as f64;
-        let left_s = per_launch_s * (self.n_all - self.n_done) as f64;
-        if left_s < 90.0 { format!("{left_s:.0} s left") } else { format!("{:.0} min left", left_s / 60.0) }
     }
 }
 
-impl Drop for Progress {
+impl Drop for Progress<'_> {
     fn drop(&mut self) {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
