@@ -1,5 +1,6 @@
 //! `harness run`: from a scenario to a report.
 
+mod ending;
 mod estimate;
 mod frameworks;
 mod launching;
@@ -13,12 +14,10 @@ mod refusing;
 mod verifying;
 
 use super::more::MoreFrameworks;
-use crate::bundle::{self, Bundle, BundleError, Writer};
+use crate::bundle::{self, Bundle};
 use crate::escape::printable_lines;
 use crate::launch::Interrupted;
-use crate::redact::Redactor;
 use crate::sample::{LaunchRecord, Outcome, Role};
-use crate::summary::blocks_due;
 use anyhow::Result;
 use launching::Ended;
 use std::path::{Path, PathBuf};
@@ -97,7 +96,8 @@ pub fn run(args: &Args) -> Result<ExitCode> {
 
 fn pipeline(args: &Args) -> Result<ExitCode> {
     if let (true, Some(dir)) = (args.end, &args.resume) {
-        return end(args, dir);
+        ending::end(&args.scenario, dir)?;
+        return conclude(dir);
     }
     let loaded = loading::load(args)?;
     let planned = planning::plan(args, &loaded)?;
@@ -114,29 +114,11 @@ fn pipeline(args: &Args) -> Result<ExitCode> {
         eprintln!("interrupted; go on with: {resume}\nor leave it at what was measured: {resume} --end");
         return Ok(ExitCode::from(EXIT_INTERRUPTED));
     }
-    let bundle = summarize(&dir)?;
-    report(&bundle)?;
-    Ok(exit_code(&bundle))
+    conclude(&dir)
 }
 
-/// Ends an interrupted run with the launches that it has.
-fn end(args: &Args, dir: &Path) -> Result<ExitCode> {
-    let refused = |e: BundleError| Usage(e.to_string());
-    let scenario = std::fs::read(&args.scenario)
-        .map_err(|e| Usage(format!("{}: cannot be read: {e}", args.scenario.display())))?;
-    let bundle = bundle::read(dir).map_err(refused)?;
-    if bundle.seal.complete.is_some() {
-        return Err(Usage(format!("{}: this run has ended already", dir.display())).into());
-    }
-    let model = &bundle.manifest.model.sha256;
-    let resumed = Writer::resume(dir, &bundle::sha256_hex(&scenario), model, Redactor::default());
-    let (writer, bundle) = resumed.map_err(refused)?;
-    let finished = bundle.finished();
-    let due = |block| blocks_due(&bundle.manifest, &bundle.records, block);
-    match bundle.manifest.plan.remaining(&finished).first() {
-        Some(next) if next.block < due(next.block) => writer.finish_early()?,
-        _ => writer.finish()?,
-    }
+/// Writes what follows from the evidence of a run that has ended.
+fn conclude(dir: &Path) -> Result<ExitCode> {
     let bundle = summarize(dir)?;
     report(&bundle)?;
     Ok(exit_code(&bundle))

@@ -37,8 +37,8 @@ pub(super) struct Method {
     n_failed: usize,
     n_cross_checks: usize,
     n_control: usize,
-    n_planned: usize,
-    /// Launches of the blocks that were due or begun which nobody made.
+    /// Launches of the blocks that the scenario asks for at least, or that were begun; and how many of them were not made.
+    n_due: usize,
     n_left_out: usize,
     machine: Vec<Cells>,
     programs: Vec<Cells>,
@@ -65,6 +65,11 @@ pub(super) fn method(manifest: &Manifest, records: &[LaunchRecord], summary: &Su
     let measured = records.iter().filter(|r| r.role == Role::Measure);
     let is_failed = |r: &&LaunchRecord| matches!(r.outcome, Outcome::Failed { .. });
     let plan = plan(manifest);
+    let n_begun = records.iter().map(|r| r.block + 1).max().unwrap_or(0);
+    let is_due = |l: &&PlannedLaunch| l.block < scenario.blocks.max(n_begun);
+    let due: BTreeSet<&str> =
+        manifest.plan.launches.iter().filter(is_due).map(|l| l.launch_id.as_str()).collect();
+    let made: BTreeSet<&str> = records.iter().map(|r| r.launch_id.as_str()).collect();
     Method {
         bundle: md(&manifest.id),
         created_at: md(&manifest.created_at),
@@ -87,8 +92,8 @@ pub(super) fn method(manifest: &Manifest, records: &[LaunchRecord], summary: &Su
         n_failed: measured.filter(is_failed).count(),
         n_cross_checks: records.iter().filter(|r| r.role == Role::CrossCheck).count(),
         n_control: records.iter().filter(|r| r.role == Role::Control).count(),
-        n_planned: manifest.expected_launches().len(),
-        n_left_out: n_left_out(manifest, records),
+        n_due: due.len(),
+        n_left_out: due.difference(&made).count(),
         machine: machine(manifest),
         programs: manifest.frameworks.iter().map(|f| program(f, records, summary)).collect(),
         builds: manifest.frameworks.iter().filter_map(|f| build(f, summary)).collect(),
@@ -103,14 +108,6 @@ pub(super) fn method(manifest: &Manifest, records: &[LaunchRecord], summary: &Su
             .iter()
             .any(|f| f.id == OUR_ENGINE_ID && f.label == scenario.subject),
     }
-}
-
-fn n_left_out(manifest: &Manifest, records: &[LaunchRecord]) -> usize {
-    let n_begun = records.iter().map(|r| r.block + 1).max().unwrap_or(0);
-    let n_blocks = manifest.scenario.blocks.max(n_begun);
-    let made: BTreeSet<&str> = records.iter().map(|r| r.launch_id.as_str()).collect();
-    let is_left_out = |l: &&PlannedLaunch| l.block < n_blocks && !made.contains(l.launch_id.as_str());
-    manifest.plan.launches.iter().filter(is_left_out).count()
 }
 
 /// One line for each block: what was launched, in order.
