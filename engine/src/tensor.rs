@@ -4,7 +4,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::gguf::{Gguf, Tensor};
 use crate::kernels::act::Form;
 use crate::kernels::matmul::{Input, Panels, Walk};
-use crate::memory::{Buffer, Pages};
+use crate::memory::{Arena, Buffer};
 use crate::pool::Pool;
 use crate::quant::Format;
 use crate::quant::pack::PANEL_ROWS;
@@ -31,15 +31,20 @@ pub(crate) struct Matrix {
 }
 
 impl Matrix {
+    /// Bytes of a tensor once packed; `None` where no memory is as large.
+    pub(crate) fn packed_bytes(tensor: &Tensor) -> Option<usize> {
+        let panel_bytes = tensor.format.packing.panel_bytes(tensor.cols() as usize);
+        let n_panels = (tensor.rows() as usize).div_ceil(PANEL_ROWS);
+        n_panels.checked_mul(panel_bytes).filter(|&b| b <= isize::MAX as usize / 2)
+    }
+
     /// Reads and packs a tensor, in parallel, into one copy.
-    pub(crate) fn load(gguf: &Gguf, tensor: &Tensor, pool: &Pool, pages: Pages) -> Result<Self> {
+    pub(crate) fn load(gguf: &Gguf, tensor: &Tensor, pool: &Pool, arena: &mut Arena) -> Result<Self> {
         let (rows, cols) = (tensor.rows() as usize, tensor.cols() as usize);
         let format = tensor.format;
         let panel_bytes = format.packing.panel_bytes(cols);
-        let n_panels = rows.div_ceil(PANEL_ROWS);
-        let bytes = n_panels.checked_mul(panel_bytes).filter(|&b| b <= isize::MAX as usize / 2);
         let too_large = || Error::new(ErrorKind::Bounds, "larger than memory").at_key(&tensor.name);
-        let mut data = Buffer::zeroed(bytes.ok_or_else(too_large)?, pages)?;
+        let mut data = arena.zeroed(Self::packed_bytes(tensor).ok_or_else(too_large)?)?;
         let row_bytes = tensor.bytes as usize / rows;
         let parts: Vec<_> = data.chunks_mut(LOAD_PANELS * panel_bytes).map(Mutex::new).collect();
         // Rows beyond the last are zero bytes: scale 0 in every format.

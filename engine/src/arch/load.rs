@@ -2,16 +2,16 @@
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::gguf::{Gguf, Tensor};
-use crate::memory::Pages;
+use crate::memory::{Arena, Pages};
 use crate::pool::Pool;
 use crate::tensor::{Embedding, Matrix};
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 
 /// Reads a model file for an architecture.
 pub(crate) struct Loader<'a> {
     pub gguf: &'a Gguf,
     pool: &'a Pool,
-    pages: Pages,
+    arena: RefCell<Arena>,
     progress: &'a dyn Fn(u64, u64),
     done: Cell<u64>,
     total: u64,
@@ -21,7 +21,10 @@ impl<'a> Loader<'a> {
     /// `progress` hears bytes done and in all.
     pub(crate) fn new(gguf: &'a Gguf, pool: &'a Pool, pages: Pages, progress: &'a dyn Fn(u64, u64)) -> Self {
         let total = gguf.tensors().iter().map(|t| t.bytes).sum();
-        Self { gguf, pool, pages, progress, done: Cell::new(0), total }
+        // More than will be asked for, as some tensors are no matrices: of room that is never written, only addresses are taken.
+        let room = gguf.tensors().iter().filter_map(Matrix::packed_bytes).fold(0, usize::saturating_add);
+        let arena = RefCell::new(Arena::new(room, pages));
+        Self { gguf, pool, arena, progress, done: Cell::new(0), total }
     }
 
     /// The integer at `key`, which must be in `1..=limit`; `default` where the key is missing.
@@ -81,7 +84,7 @@ impl<'a> Loader<'a> {
     /// A packed matrix of \[rows, cols\].
     pub(crate) fn matrix(&self, name: &str, rows: usize, cols: usize) -> Result<Matrix> {
         let tensor = self.tensor(name, &[cols, rows])?;
-        let matrix = Matrix::load(self.gguf, tensor, self.pool, self.pages);
+        let matrix = Matrix::load(self.gguf, tensor, self.pool, &mut self.arena.borrow_mut());
         let matrix = matrix.map_err(|e| self.at(tensor, e))?;
         self.read(tensor);
         Ok(matrix)
