@@ -23,6 +23,8 @@ pub enum Part {
     Entry,
     /// Chunks of work are taken from a counter that the workers share.
     Counter,
+    /// Weights lie on huge pages, where the system has them.
+    HugePages,
 }
 
 /// Every part with its name, and what the engine does without it.
@@ -34,6 +36,7 @@ const PARTS: &[(Part, &str, &str)] = &[
     (Part::HalfCache, "half-cache", "keys and values in f32, not f16 (other bits in the results)"),
     (Part::Entry, "entry", "the thread pool is entered once for each operation, not once for a pass"),
     (Part::Counter, "counter", "each thread has its even part of the work, not chunks from a shared counter"),
+    (Part::HugePages, "huge-pages", "weights lie on small pages, not on huge ones"),
 ];
 
 impl Part {
@@ -47,7 +50,7 @@ impl Part {
         PARTS.iter().find(|(_, known, _)| *known == name).map(|&(part, ..)| part)
     }
 
-    /// `streams`, `prefetch`, `tiles`, `group`, `half-cache`, `entry` or `counter`.
+    /// `streams`, `prefetch`, `tiles`, `group`, `half-cache`, `entry`, `counter` or `huge-pages`.
     pub fn name(self) -> &'static str {
         self.line().1
     }
@@ -127,7 +130,7 @@ mod tests {
 
     #[test]
     fn what_is_left_out_is_read_as_it_is_written() {
-        for text in ["none", "streams", "streams+prefetch", "half-cache+counter"] {
+        for text in ["none", "streams", "streams+prefetch", "half-cache+counter+huge-pages"] {
             assert_eq!(Without::parse(text).unwrap().to_string(), text);
         }
         let without = Without::parse("counter+group").unwrap();

@@ -30,7 +30,7 @@ pub(crate) struct Arena {
 }
 
 /// How large the pages are to be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Pages {
     /// As the system gives them.
@@ -38,7 +38,6 @@ pub enum Pages {
     /// Small ones, even where the system would give huge ones.
     Small,
     /// Huge ones where the system can (`madvise`).
-    #[default]
     Huge,
 }
 

@@ -22,8 +22,6 @@ pub struct ModelOptions {
     pub threads: Option<usize>,
     /// Instructions to use; the best that the processor has (or [`crate::simd::LEVEL_VARIABLE`] says) where not given.
     pub level: Option<Level>,
-    /// The pages that weights lie on.
-    pub pages: Pages,
     /// Parts to leave out; what [`crate::ablation::WITHOUT_VARIABLE`] says where not given.
     pub without: Option<Without>,
 }
@@ -84,7 +82,8 @@ impl Model {
         let hand = if without.leaves_out(Part::Counter) { Hand::Even } else { Hand::Shared };
         let pool = Pool::handing_out(threads(options.threads)?, hand)?;
         let gguf = Gguf::open(path)?;
-        let network = arch::load(&gguf, &Loader::new(&gguf, &pool, options.pages, progress))?;
+        let pages = if without.leaves_out(Part::HugePages) { Pages::Small } else { Pages::Huge };
+        let network = arch::load(&gguf, &Loader::new(&gguf, &pool, pages, progress))?;
         let how = How { level, walk: arch::walk(&network.matrices(), &pool, level, without)? };
         tracing::debug!(threads = pool.threads(), level = level.name(), walk = ?how.walk);
         Ok(Self(Arc::new(Inner { gguf, network, pool, how, without })))

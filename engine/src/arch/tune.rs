@@ -100,7 +100,7 @@ mod tests {
             let path = dir.path().join(format.name);
             crate::synth::synth(&format!("tiny:{}", format.name), &path, 1, &mut |_, _| ()).unwrap();
             let gguf = Gguf::open(&path).unwrap();
-            let network = load(&gguf, &Loader::new(&gguf, &pool, Pages::default(), &|_, _| ())).unwrap();
+            let network = load(&gguf, &Loader::new(&gguf, &pool, Pages::System, &|_, _| ())).unwrap();
             for level in Level::available() {
                 let how =
                     |distance| How { level, walk: Walk { several: true, ahead: NonZero::new(distance) } };

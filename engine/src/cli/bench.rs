@@ -1,9 +1,9 @@
 //! `engine bench`
 
 use super::output;
+use engine::ModelOptions;
 use engine::bandwidth::{self, Bandwidth, Pattern, Sweep};
 use engine::bench::{Measurement, Test, run as measure};
-use engine::{ModelOptions, Pages};
 use std::path::PathBuf;
 
 #[derive(Debug, clap::Args)]
@@ -17,9 +17,6 @@ pub(super) struct Args {
     /// MiB that --bandwidth reads: several times the last cache.
     #[arg(long, value_name = "MIB", default_value_t = 1024, requires = "bandwidth")]
     size: usize,
-    /// Put weights on small pages: without it on huge ones, where the system can.
-    #[arg(long, conflicts_with = "bandwidth")]
-    small_pages: bool,
     /// Prompt tokens; several by commas, 0 leaves the test out.
     #[arg(short = 'p', long, value_delimiter = ',', default_value = "512")]
     n_prompt: Vec<usize>,
@@ -43,8 +40,7 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args) -> super::Outcome {
     let Some(path) = &args.model else { return read(args) };
     let threads = args.threads.iter().copied().max();
-    let pages = if args.small_pages { Pages::Small } else { Pages::default() };
-    let (model, _) = output::open(path, ModelOptions { threads, pages, ..ModelOptions::default() })?;
+    let (model, _) = output::open(path, ModelOptions { threads, ..ModelOptions::default() })?;
     let threads = if args.threads.is_empty() { vec![model.threads()] } else { args.threads.clone() };
     let mut measurements: Vec<Measurement> = Vec::new();
     if !args.json {
