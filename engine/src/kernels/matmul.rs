@@ -10,6 +10,8 @@ use std::num::NonZero;
 const STREAMS: usize = 2;
 /// Columns after which the next panel has its turn: a panel's and a few tokens' share of them fit the first cache.
 const COLUMNS_AT_ONCE: usize = 1024;
+/// How many bytes ahead a prompt of one tile asks for lines.
+const SHORT_AHEAD: NonZero<usize> = NonZero::new(8192).expect("not 0");
 
 /// How many bytes further lines are asked for, if they are.
 pub(crate) type Ahead = Option<NonZero<usize>>;
@@ -19,7 +21,8 @@ pub(crate) type Ahead = Option<NonZero<usize>>;
 pub(crate) struct Walk {
     /// Decode walks several streams at once instead of one.
     pub several: bool,
-    /// Lines are asked for ahead of their use: at decode so many bytes ahead in the same stream, at prefill a panel ahead.
+    /// Lines are asked for ahead of their use: at decode so many bytes ahead in the same stream, at prefill [`SHORT_AHEAD`] or a
+    /// panel ahead.
     pub ahead: Ahead,
 }
 
@@ -150,8 +153,13 @@ impl<K: Kernel> Matmul<'_, K> {
     fn prefill<S: Simd>(self, s: S, x: &[K::X]) {
         let Input { tokens, cols, .. } = self.input;
         let xs_of_row = x.len() / tokens;
-        let blocks = COLUMNS_AT_ONCE / K::COLS;
-        for (part, columns) in (0..cols).step_by(COLUMNS_AT_ONCE).enumerate() {
+        // One tile has each weight once: memory is the limit, and is read from one end to the other.
+        let (at_once, ahead) = match tokens <= S::TOKENS {
+            true => (cols, Some(SHORT_AHEAD)),
+            false => (COLUMNS_AT_ONCE, NonZero::new(self.panel_bytes)),
+        };
+        let blocks = at_once.div_ceil(K::COLS);
+        for (part, columns) in (0..cols).step_by(at_once).enumerate() {
             let first = columns == 0;
             let xs = part * blocks * K::xs::<S>()..((part + 1) * blocks * K::xs::<S>()).min(xs_of_row);
             let bytes = part * blocks * K::BYTES..((part + 1) * blocks * K::BYTES).min(self.panel_bytes);
@@ -163,8 +171,8 @@ impl<K: Kernel> Matmul<'_, K> {
                     let n = tile_tokens(tokens - t, S::TOKENS);
                     let x = &x[t * xs_of_row + n * xs.start..t * xs_of_row + n * xs.end];
                     let out = &mut out[t * PANEL_ROWS..][..n * PANEL_ROWS];
-                    // While the first tokens are at work the next panel comes.
-                    let ahead = self.panels.walk.ahead.filter(|_| t == 0).and(NonZero::new(self.panel_bytes));
+                    // While the first tokens are at work the next weights come.
+                    let ahead = self.panels.walk.ahead.filter(|_| t == 0).and(ahead);
                     match n {
                         1 => tile::<S, K, 1>(s, panel, x, out, first, ahead),
                         2 => tile::<S, K, 2>(s, panel, x, out, first, ahead),

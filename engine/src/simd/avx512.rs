@@ -224,7 +224,7 @@ impl<const VNNI: bool, const BF16: bool> Simd for Avx512<VNNI, BF16> {
     }
     #[inline(always)]
     fn prefetch<T>(self, of: &[T], at: usize) {
-        vector!(_mm_prefetch::<_MM_HINT_T0>(of.as_ptr().wrapping_add(at).cast()))
+        vector!(_mm_prefetch::<_MM_HINT_T1>(of.as_ptr().wrapping_add(at).cast()))
     }
     #[inline(always)]
     fn prefetch_once<T>(self, of: &[T], at: usize) {

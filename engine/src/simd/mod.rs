@@ -112,7 +112,8 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     }
     /// To the nearest f32, ties to even.
     fn to_f(self, v: Self::I) -> Self::F;
-    /// Asks for the cache line of element `at`, which may lie beyond the slice.
+    /// Asks for the cache line of element `at`, which may lie beyond the slice: into the second cache, as the first one can wait for
+    /// fewer lines at a time than it takes to read at the speed of memory (measured on x86-64; on Arm it is the first one still).
     fn prefetch<T>(self, _of: &[T], _at: usize) {}
     /// The same for a line that is used once: it need not push others out of the larger caches.
     fn prefetch_once<T>(self, _of: &[T], _at: usize) {}
