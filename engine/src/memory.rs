@@ -86,7 +86,7 @@ impl Buffer {
 }
 
 fn map(len: usize, pages: Pages) -> Result<MmapRaw> {
-    let map = MmapOptions::new().len(len).no_reserve_swap().map_anon().map_err(|e| {
+    let map = MmapOptions::new().len(len).map_anon().map_err(|e| {
         let message = format!("no memory for {len} bytes: {e}");
         Error::new(ErrorKind::Bounds, message)
     })?;
