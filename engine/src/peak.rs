@@ -2,6 +2,9 @@
 //!
 //! Everything lies in the first cache. f32: independent multiply-adds, as many as hide their latency. int8: the products
 //! of four-bit weights with 8-bit activations, with the accumulation that the matrix product has, by its own kernel.
+//!
+//! And the clock, which many systems do not tell: steps that take one cycle each, as every one needs the one before (Staelin and
+//! McVoy, "mhz: Anatomy of a micro-benchmark", 1998).
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::pool::Pool;
@@ -13,6 +16,8 @@ use std::time::Instant;
 const CHAINS: usize = 12;
 /// Multiply-adds of each chain in one round.
 const CHAIN_LEN: usize = 512;
+/// Times that the two steps of the clock's chain are taken in one round.
+const CLOCK_STEPS: u64 = 4096;
 /// Groups of quants and of each token's activations: 8 KiB each at most.
 const BLOCKS: usize = 16;
 /// What one timed sample takes on one thread.
@@ -31,6 +36,8 @@ pub struct Peak {
     pub f32_gflop_s: f64,
     /// The same of 8-bit integer products and sums.
     pub int8_gop_s: f64,
+    /// The clock under a chain of additions on all of these threads, mean over them, 10⁹ Hz: the best repetition.
+    pub clock_ghz: f64,
 }
 
 /// The best of `repetitions` at each number of threads.
@@ -49,7 +56,8 @@ pub fn measure(threads: &[usize], repetitions: usize) -> Result<Vec<Peak>> {
     let peak = |&threads: &usize| {
         let f32_gflop_s = best(&pool, threads, repetitions, &float)?;
         let int8_gop_s = best(&pool, threads, repetitions, &integer)?;
-        Ok(Peak { threads, level: level.name(), f32_gflop_s, int8_gop_s })
+        let clock_ghz = best(&pool, threads, repetitions, &cycles)? / threads as f64;
+        Ok(Peak { threads, level: level.name(), f32_gflop_s, int8_gop_s, clock_ghz })
     };
     threads.iter().map(peak).collect()
 }
@@ -73,6 +81,20 @@ fn best(pool: &Pool, threads: usize, repetitions: usize, round: &(impl Fn() -> u
         best = best.max(all / started.elapsed().as_secs_f64() / 1e9);
     }
     Ok(best)
+}
+
+/// A chain whose every step takes one cycle on the processors that the levels are for; returns how many cycles it took.
+///
+/// Sums of two registers, and exclusive ors that keep a compiler from doing many at once: what adds a constant, or copies, may
+/// take none.
+fn cycles() -> u64 {
+    let (mut chain, a, b) =
+        black_box((0x9e37_79b9_7f4a_7c15_u64, 0xbf58_476d_1ce4_e5b9_u64, 0x94d0_49bb_1331_11eb_u64));
+    for _ in 0..CLOCK_STEPS {
+        chain = chain.wrapping_add(a) ^ b;
+    }
+    black_box(chain);
+    2 * CLOCK_STEPS
 }
 
 struct MultiplyAdds;
@@ -150,6 +172,8 @@ mod tests {
         let peaks = measure(&[1, 2], 1).unwrap();
         assert_eq!(peaks.iter().map(|p| p.threads).collect::<Vec<_>>(), [1, 2]);
         assert!(peaks.iter().all(|p| p.f32_gflop_s > 0.0 && p.int8_gop_s > 0.0), "{peaks:?}");
+        // Without optimisation a step takes several cycles.
+        assert!(peaks.iter().all(|p| (0.01..10.0).contains(&p.clock_ghz)), "{peaks:?}");
         assert_eq!(measure(&[0], 1).unwrap_err().kind(), ErrorKind::Request);
         assert_eq!(measure(&[1], 0).unwrap_err().kind(), ErrorKind::Request);
     }

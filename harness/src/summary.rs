@@ -42,8 +42,8 @@ pub struct Summary {
     pub rows: Vec<Row>,
     /// One for each workload, in the scenario's order.
     pub workloads: Vec<WorkloadSummary>,
-    /// The clock that normalized figures rest on.
-    pub clock: Option<Clock>,
+    /// The clock that normalized figures rest on, by threads; those of which it is known.
+    pub clocks: BTreeMap<u32, Clock>,
     /// Size of the model file.
     pub model_bytes: u64,
     /// Other figures for the same cells, beside ours.
@@ -112,7 +112,7 @@ pub struct Row {
     pub variant: Option<Variant>,
 }
 
-/// A clock in GHz and where it was read.
+/// A clock in GHz and where it comes from.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Clock {
     /// GHz.
@@ -124,6 +124,8 @@ pub struct Clock {
 /// Where a clock figure comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ClockSource {
+    /// Measured at this number of threads just before the run.
+    Measured,
     /// The system gave it when the run started.
     Machine,
     /// The scenario names it for its platform.
@@ -285,11 +287,12 @@ pub struct Failure {
 pub fn summarize(manifest: &Manifest, records: &[LaunchRecord]) -> Summary {
     let scenario = &manifest.scenario;
     let rows: Vec<Row> = scenario.frameworks.iter().map(|spec| row(manifest, spec)).collect();
-    let clock = clock(manifest);
+    let clocks: BTreeMap<u32, Clock> =
+        scenario.threads.iter().filter_map(|&threads| Some((threads, clock(manifest, threads)?))).collect();
     let workloads = scenario
         .workloads
         .iter()
-        .map(|workload| cells::workload(manifest, records, &rows, clock.as_ref(), workload))
+        .map(|workload| cells::workload(manifest, records, &rows, &clocks, workload))
         .collect();
     let measured: Vec<&LaunchRecord> = records.iter().filter(|r| r.role == Role::Measure).collect();
     let mut summary = Summary {
@@ -298,7 +301,7 @@ pub fn summarize(manifest: &Manifest, records: &[LaunchRecord]) -> Summary {
         verifications: verification::verifications(&rows, manifest, records),
         rows,
         workloads,
-        clock,
+        clocks,
         model_bytes: manifest.model.bytes,
         cross_checks: Vec::new(),
         margin: scenario.equivalence_margin,
@@ -374,8 +377,12 @@ fn variant_name(name: &str, id: &str, variant: Option<&Variant>) -> String {
     format!("{entry} [{}]", settings.join(", "))
 }
 
-fn clock(manifest: &Manifest) -> Option<Clock> {
+fn clock(manifest: &Manifest, threads: u32) -> Option<Clock> {
     let usable = |ghz: Option<f64>| ghz.filter(|g| g.is_finite() && *g > 0.0);
+    let peak = manifest.machine.peak.iter().find(|peak| peak.threads == threads);
+    if let Some(ghz) = usable(peak.and_then(|peak| peak.clock_ghz)) {
+        return Some(Clock { ghz, source: ClockSource::Measured });
+    }
     if let Some(ghz) = usable(manifest.machine.nominal_ghz) {
         return Some(Clock { ghz, source: ClockSource::Machine });
     }

@@ -31,6 +31,9 @@ pub struct Peak {
     pub f32_gflop_s: f64,
     /// The same of products of four-bit weights with 8-bit activations.
     pub int8_gop_s: f64,
+    /// The clock on all of these threads, 10⁹ Hz, by a chain of steps of one cycle each. Bundles of before 2026-11-28 lack it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock_ghz: Option<f64>,
 }
 
 /// Both, as `harness runner yardsticks` prints them.

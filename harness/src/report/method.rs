@@ -178,9 +178,10 @@ fn machine(manifest: &Manifest) -> Vec<Cells> {
 }
 
 fn peak_words(peak: &Peak) -> String {
-    let Peak { threads, level, f32_gflop_s, int8_gop_s } = peak;
+    let Peak { threads, level, f32_gflop_s, int8_gop_s, clock_ghz } = peak;
     let (float, int) = (fixed(*f32_gflop_s, 0), fixed(*int8_gop_s, 0));
-    format!("{threads} threads {float} GFLOP/s in f32, {int} GOP/s in int8 ({})", md(level))
+    let clock = clock_ghz.map(|ghz| format!(", {} GHz", fixed(ghz, 2))).unwrap_or_default();
+    format!("{threads} threads {float} GFLOP/s in f32, {int} GOP/s in int8 ({}){clock}", md(level))
 }
 
 /// A framework as it was found, and what its launches said of themselves.

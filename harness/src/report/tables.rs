@@ -137,7 +137,7 @@ impl<'a> Tables<'a> {
             .filter(|c| c.is_ranked())
             .filter_map(|c| c.decode_per_ghz_core)
             .fold(0.0, f64::max);
-        let ghz = self.summary.clock.as_ref().map(|c| fixed(c.ghz, 2));
+        let ghz = self.summary.clocks.get(&threads).map(|c| fixed(c.ghz, 2));
         self.shown_rows(threads, |tables, row, cell| {
             let value = cell.decode_per_ghz_core.filter(|_| !cell.gate_failed());
             let per_core = match value {

@@ -1,5 +1,6 @@
 use super::*;
 use crate::bundle::LibraryRecord;
+use crate::machine::Peak;
 use crate::sample::{FailureKind, Outcome, Role};
 use crate::testing;
 
@@ -91,6 +92,20 @@ fn a_footprint_is_shown_where_the_system_has_one() {
     assert_tables_are_whole(&markdown);
     assert!(markdown.contains("| File-backed (MB) | Footprint (MB) | Efficiency |"), "{markdown}");
     assert!(markdown.contains("| 41.0 |"), "{markdown}");
+}
+
+#[test]
+fn a_measured_clock_stands_before_what_the_system_says() {
+    let (mut manifest, records) = testing::example();
+    let told = render(&manifest, &records).markdown;
+    assert!(told.contains("Clock: 2.50 GHz, as the system gave it when the run started;"), "{told}");
+    let (level, threads) = ("avx2".to_owned(), manifest.scenario.threads[0]);
+    let peak = Peak { threads, level, f32_gflop_s: 100.0, int8_gop_s: 700.0, clock_ghz: Some(3.654) };
+    manifest.machine.peak = vec![peak];
+    let markdown = render(&manifest, &records).markdown;
+    assert!(markdown.contains("Clock: 3.65 GHz, measured on 1 thread just before the run"), "{markdown}");
+    assert!(markdown.contains("each of which takes a cycle; the system says 2.50. Under"), "{markdown}");
+    assert!(markdown.contains("700 GOP/s in int8 (avx2), 3.65 GHz"), "{markdown}");
 }
 
 #[test]

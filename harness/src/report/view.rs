@@ -84,6 +84,10 @@ struct Platform {
 #[derive(Debug, Serialize)]
 struct ClockView {
     ghz: String,
+    /// On how many threads it was measured, if it was.
+    measured_on: Option<u32>,
+    /// What the system says beside that, GHz.
+    told: Option<String>,
     scenario_platform: Option<String>,
 }
 
@@ -161,7 +165,7 @@ pub(super) fn view(
         variants: variants::variants(summary),
         workloads,
         session_charts: charts.of(None),
-        clock: clock(summary),
+        clock: clock(manifest, summary, first_threads),
         failures: failures(summary),
         cross_checks: cross_checks(summary),
         gates: gates(summary),
@@ -224,12 +228,16 @@ pub(super) fn other_platform(manifest: &Manifest) -> Option<&str> {
     (!platform.is_machine(&manifest.machine.cpu)).then_some(platform.name.as_str())
 }
 
-fn clock(summary: &Summary) -> Option<ClockView> {
-    summary.clock.as_ref().map(|clock| ClockView {
+fn clock(manifest: &Manifest, summary: &Summary, threads: u32) -> Option<ClockView> {
+    let clock = summary.clocks.get(&threads)?;
+    let is_measured = clock.source == ClockSource::Measured;
+    Some(ClockView {
         ghz: fixed(clock.ghz, 2),
+        measured_on: is_measured.then_some(threads),
+        told: manifest.machine.nominal_ghz.filter(|_| is_measured).map(|ghz| fixed(ghz, 2)),
         scenario_platform: match &clock.source {
-            ClockSource::Machine => None,
             ClockSource::Scenario(platform) => Some(md(platform)),
+            ClockSource::Measured | ClockSource::Machine => None,
         },
     })
 }

@@ -29,6 +29,7 @@ fn of_engine(peak: peak::Peak) -> Peak {
         level: peak.level.to_owned(),
         f32_gflop_s: peak.f32_gflop_s,
         int8_gop_s: peak.int8_gop_s,
+        clock_ghz: Some(peak.clock_ghz),
     }
 }
 

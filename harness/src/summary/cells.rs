@@ -14,7 +14,7 @@ pub(super) fn workload(
     manifest: &Manifest,
     records: &[LaunchRecord],
     rows: &[Row],
-    clock: Option<&Clock>,
+    clocks: &BTreeMap<u32, Clock>,
     workload: &Workload,
 ) -> WorkloadSummary {
     let threads = manifest.scenario.threads.clone();
@@ -27,7 +27,7 @@ pub(super) fn workload(
                 .filter(|r| r.workload == workload.name && r.threads == count)
                 .collect();
             launches.sort_by_key(|r| (r.block, r.position));
-            cells.push(cell(manifest, index, row, count, &launches, clock));
+            cells.push(cell(manifest, index, row, count, &launches, clocks.get(&count)));
         }
     }
     WorkloadSummary {

@@ -1,4 +1,5 @@
 use super::*;
+use crate::machine::Peak;
 use crate::sample::Outcome;
 use crate::testing;
 use crate::verdict::Verdict;
@@ -91,18 +92,36 @@ fn a_failed_launch_takes_its_block_out_of_the_pairs() {
 #[test]
 fn figures_per_ghz_core_say_where_the_clock_comes_from() {
     let (mut manifest, records) = testing::example();
-    let summary = summarize(&manifest, &records);
-    assert_eq!(summary.clock, Some(Clock { ghz: 2.5, source: ClockSource::Machine }));
-    let cell = summary.workloads[0].cell(ENGINE, 2).unwrap();
-    let decode = cell.estimate(Metric::Decode).unwrap().value;
-    assert_eq!(cell.decode_per_ghz_core, Some(decode / (2.5 * 2.0)));
+    let clock = |manifest: &Manifest, threads| summarize(manifest, &records).clocks.remove(&threads);
+    let per_core = |manifest: &Manifest, ghz: f64| {
+        let summary = summarize(manifest, &records);
+        let cell = summary.workloads[0].cell(ENGINE, 2).unwrap();
+        let decode = cell.estimate(Metric::Decode).unwrap().value;
+        assert_eq!(cell.decode_per_ghz_core, Some(decode / (ghz * 2.0)));
+    };
+    assert_eq!(clock(&manifest, 1), Some(Clock { ghz: 2.5, source: ClockSource::Machine }));
+    per_core(&manifest, 2.5);
+
+    // Measured on one thread and on two: each cell has its own.
+    let peak = |(threads, ghz)| Peak {
+        threads,
+        level: "avx2".into(),
+        f32_gflop_s: 100.0,
+        int8_gop_s: 700.0,
+        clock_ghz: Some(ghz),
+    };
+    manifest.machine.peak = [(1, 3.6), (2, 3.2)].map(peak).into();
+    assert_eq!(clock(&manifest, 1), Some(Clock { ghz: 3.6, source: ClockSource::Measured }));
+    assert_eq!(clock(&manifest, 2), Some(Clock { ghz: 3.2, source: ClockSource::Measured }));
+    per_core(&manifest, 3.2);
+    manifest.machine.peak.clear();
 
     manifest.machine.nominal_ghz = None;
     manifest.scenario.platform.as_mut().unwrap().nominal_ghz = Some(3.5);
-    let clock = summarize(&manifest, &records).clock.unwrap();
-    assert_eq!(clock, Clock { ghz: 3.5, source: ClockSource::Scenario("Test box".to_owned()) });
+    let source = ClockSource::Scenario("Test box".to_owned());
+    assert_eq!(clock(&manifest, 2), Some(Clock { ghz: 3.5, source }));
     manifest.scenario.platform = None;
-    assert_eq!(summarize(&manifest, &records).clock, None);
+    assert_eq!(clock(&manifest, 2), None);
 }
 
 #[test]

@@ -43,7 +43,7 @@ pub(super) fn caveats(run: &Run) -> Caveats {
             .hypervisor
             .as_deref()
             .map(|name| format!("a virtual machine ({}): what its neighbours do is not seen", md(name))),
-        summary.clock.is_none().then(|| "the system does not tell the clock".to_owned()),
+        summary.clocks.is_empty().then(|| "the system does not tell the clock".to_owned()),
     ];
     Caveats { platform: run.link(), words: words.into_iter().flatten().collect() }
 }
