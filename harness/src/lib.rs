@@ -11,6 +11,7 @@ pub mod rating;
 pub mod published;
 pub mod redact;
 pub mod cache;
+mod locked;
 pub mod machine;
 pub mod conditions;
 pub mod preflight;

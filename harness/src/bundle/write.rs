@@ -4,6 +4,7 @@ use super::Manifest;
 use super::chain::{seal, sha256_hex};
 use super::read::{Bundle, BundleError, read, read_samples};
 use super::seal::Complete;
+use crate::locked::Locked;
 use crate::redact::Redactor;
 use crate::sample::{LaunchRecord, Outcome};
 use crate::scenario::ModelSource;
@@ -30,8 +31,7 @@ pub struct Writer {
     lines: usize,
     /// The chain's value after them.
     head: String,
-    /// Locked for as long as it is open; the system unlocks it even if this process is killed.
-    _lock: File,
+    _lock: Locked,
 }
 
 impl Writer {
@@ -152,12 +152,12 @@ fn new_dir(parent: &Path, id: &str) -> Result<(PathBuf, String), BundleError> {
     Err(BundleError::Content { path: parent.join(id), line: None, reason })
 }
 
-fn lock(dir: &Path) -> Result<File, BundleError> {
+fn lock(dir: &Path) -> Result<Locked, BundleError> {
     let path = dir.join(LOCK_FILE);
     let options = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
     let file = options.map_err(BundleError::io(&path))?;
     match file.try_lock() {
-        Ok(()) => Ok(file),
+        Ok(()) => Ok(Locked::holding(file)),
         Err(TryLockError::WouldBlock) => Err(BundleError::Locked { path: dir.to_owned() }),
         Err(TryLockError::Error(e)) => Err(BundleError::io(&path)(e)),
     }

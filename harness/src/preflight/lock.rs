@@ -1,6 +1,7 @@
 //! One harness at a time: a lock file in the cache directory, which the system frees when its holder ends, however it ends.
 
 use super::{Finding, Severity};
+use crate::locked::Locked;
 use crate::units::rfc3339_utc;
 use serde::{Deserialize, Serialize};
 use std::fs::{File, OpenOptions, TryLockError};
@@ -14,7 +15,7 @@ const LOCK_FILE: &str = "run.lock";
 /// Held for as long as it lives. It keeps out runs with the same cache directory, which are those of one user as a rule.
 #[derive(Debug)]
 pub struct MachineLock {
-    _file: File,
+    _file: Locked,
 }
 
 /// Who holds it.
@@ -87,7 +88,7 @@ impl MachineLock {
             Err(TryLockError::Error(source)) => return Err(failed(source)),
         }
         write(&mut file).map_err(failed)?;
-        Ok(MachineLock { _file: file })
+        Ok(MachineLock { _file: Locked::holding(file) })
     }
 }
 

@@ -1,5 +1,6 @@
 //! Telling a whole installation from a half one: a marker written last, and a lock against two setups at once.
 
+use crate::locked::Locked;
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 use std::fs::{File, TryLockError};
@@ -77,7 +78,7 @@ pub(super) fn state(dir: &Path) -> State {
 /// Held while a framework is set up; released when dropped, or when the process ends in whatever way.
 #[derive(Debug)]
 pub(super) struct Lock {
-    _file: File,
+    _file: Locked,
 }
 
 impl Lock {
@@ -90,7 +91,7 @@ impl Lock {
         }
         let file = File::create(&path).with_context(|| format!("{}: cannot create", path.display()))?;
         match file.try_lock() {
-            Ok(()) => Ok(Self { _file: file }),
+            Ok(()) => Ok(Self { _file: Locked::holding(file) }),
             Err(TryLockError::WouldBlock) => {
                 bail!(
                     "another `harness setup` is at work on it ({} is locked): wait for it to end",
