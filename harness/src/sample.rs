@@ -10,7 +10,7 @@ pub use memory::{Memory, PeakSince};
 
 use crate::conditions::Conditions;
 use crate::protocol::{Settings, WeightsClass};
-use crate::units::{ns_to_ms, ns_to_s};
+use crate::units::{ns_to_ms, ns_to_s, unix_s};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -51,6 +51,15 @@ pub struct LaunchRecord {
     pub conditions: Conditions,
     /// What came of it.
     pub outcome: Outcome,
+}
+
+impl LaunchRecord {
+    /// Seconds in which nothing was launched between the end of `before` and this one's start, to a second; `None` if a moment
+    /// cannot be read. Clocks that were set show too.
+    pub fn pause_s(&self, before: &LaunchRecord) -> Option<f64> {
+        let started = unix_s(&self.started_at)? as f64 - unix_s(&before.started_at)? as f64;
+        Some(started - ns_to_s(before.wall_ns))
+    }
 }
 
 /// What a launch is for.

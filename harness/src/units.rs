@@ -34,6 +34,30 @@ pub fn rfc3339_utc(unix_s: u64) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{:02}Z", second % 60)
 }
 
+/// Seconds since 1970 of a moment as [`rfc3339_utc`] writes it; `None` for any other text.
+pub fn unix_s(moment: &str) -> Option<u64> {
+    let (date, time) = moment.strip_suffix('Z')?.split_once('T')?;
+    let [year, month, day] = numbers(date, '-')?;
+    let [hour, minute, second] = numbers(time, ':')?;
+    if !(1970..=9999).contains(&year) || !(1..=12).contains(&month) || day == 0 {
+        return None;
+    }
+    let (year, month_from_march) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+    let (era, year_of_era) = (year / 400, year % 400);
+    let day_of_year = (153 * month_from_march + 2) / 5 + day - 1;
+    let day_of_era = 365 * year_of_era + year_of_era / 4 - year_of_era / 100 + day_of_year;
+    let days = era * 146_097 + day_of_era - 719_468;
+    let unix_s = days * 86_400 + hour * 3600 + minute * 60 + second;
+    // There is no 30 February and no 25th hour.
+    (rfc3339_utc(unix_s) == moment).then_some(unix_s)
+}
+
+/// Three numbers of at most four digits.
+fn numbers(text: &str, between: char) -> Option<[u64; 3]> {
+    let number = |text: &str| text.parse::<u16>().ok().map(u64::from);
+    text.split(between).map(number).collect::<Option<Vec<u64>>>()?.try_into().ok()
+}
+
 /// A rate, a time or a share of tokens as tables write it: about four digits, two decimals at most.
 pub fn show(value: f64) -> String {
     let decimals = match value.abs() {
@@ -91,12 +115,35 @@ mod tests {
 
     #[test]
     fn moments_are_written_in_utc() {
-        let check = |unix_s, wanted: &str| assert_eq!(rfc3339_utc(unix_s), wanted);
+        let check = |moment, wanted: &str| {
+            assert_eq!(rfc3339_utc(moment), wanted);
+            assert_eq!(unix_s(wanted), Some(moment));
+        };
         check(0, "1970-01-01T00:00:00Z");
         check(951_782_400, "2000-02-29T00:00:00Z");
         check(1_709_251_199, "2024-02-29T23:59:59Z");
         check(1_795_450_809, "2026-11-23T16:20:09Z");
         check(4_107_542_400, "2100-03-01T00:00:00Z");
+    }
+
+    #[test]
+    fn no_other_text_is_a_moment() {
+        for text in [
+            "",
+            "2026-11-23",
+            "2026-11-23T16:20:09",
+            "2026-02-30T00:00:00Z",
+            "2026-13-01T00:00:00Z",
+            "2026-01-01T25:00:00Z",
+            "2026-01-01T00:00:60Z",
+            "2026-1-1T0:0:0Z",
+            "1969-12-31T23:59:59Z",
+            "65535-01-01T00:00:00Z",
+            "2026-01-01T99999:00:00Z",
+            "2026-01-00T00:00:00Z",
+        ] {
+            assert_eq!(unix_s(text), None, "{text}");
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@
 
 mod reason;
 
-pub use reason::{Kind, Reason, Seen, canary_medians, reasons, unavailable};
+pub use reason::{Kind, PAUSE_S_MAX, Reason, Seen, canary_medians, reasons, unavailable};
 
 use crate::verdict::{Judgement, Verdict};
 use std::collections::BTreeMap;

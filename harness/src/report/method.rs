@@ -10,6 +10,7 @@ use crate::stats::{EXACT_FLIPS_MAX, RESAMPLES};
 use crate::summary::Summary;
 use crate::units::{bytes_to_mb, fixed, show};
 use crate::verdict::BLOCKS_TO_RANK;
+use crate::withdrawal::PAUSE_S_MAX;
 use serde::Serialize;
 use std::collections::BTreeSet;
 
@@ -40,6 +41,8 @@ pub(super) struct Method {
     /// Launches of the blocks that the scenario asks for at least, or that were begun; and how many of them were not made.
     n_due: usize,
     n_left_out: usize,
+    /// Where the session stood still.
+    pauses: Vec<Cells>,
     machine: Vec<Cells>,
     programs: Vec<Cells>,
     /// Libraries and notes of programs that have some.
@@ -94,6 +97,7 @@ pub(super) fn method(manifest: &Manifest, records: &[LaunchRecord], summary: &Su
         n_control: records.iter().filter(|r| r.role == Role::Control).count(),
         n_due: due.len(),
         n_left_out: due.difference(&made).count(),
+        pauses: pauses(records),
         machine: machine(manifest),
         programs: manifest.frameworks.iter().map(|f| program(f, records, summary)).collect(),
         builds: manifest.frameworks.iter().filter_map(|f| build(f, summary)).collect(),
@@ -108,6 +112,16 @@ pub(super) fn method(manifest: &Manifest, records: &[LaunchRecord], summary: &Su
             .iter()
             .any(|f| f.id == OUR_ENGINE_ID && f.label == scenario.subject),
     }
+}
+
+/// Pauses of more than [`PAUSE_S_MAX`] between one launch and the next.
+fn pauses(records: &[LaunchRecord]) -> Vec<Cells> {
+    let pairs = records.windows(2).filter_map(|pair| Some((&pair[0], pair[1].pause_s(&pair[0])?)));
+    let long = pairs.filter(|(_, pause_s)| *pause_s > PAUSE_S_MAX);
+    long.map(|(before, pause_s)| {
+        Cells::from([("after", code(&before.launch_id)), ("minutes", fixed(pause_s / 60.0, 1))])
+    })
+    .collect()
 }
 
 /// One line for each block: what was launched, in order.

@@ -121,6 +121,20 @@ fn libraries_and_notes_of_a_build_are_shown() {
 }
 
 #[test]
+fn a_run_that_stood_still_says_where() {
+    let (manifest, mut records) = testing::example();
+    assert!(!render(&manifest, &records).markdown.contains("Nothing was launched"));
+    for record in &mut records[3..] {
+        record.started_at = "2026-01-02T04:14:05Z".to_owned();
+    }
+    let markdown = render(&manifest, &records).markdown;
+    let wanted =
+        format!("Nothing was launched for 70.0 minutes after `{}`: the run was", records[2].launch_id);
+    assert_eq!(markdown.matches("Nothing was launched").count(), 1);
+    assert!(markdown.contains(&wanted), "{markdown}");
+}
+
+#[test]
 fn five_blocks_never_rank() {
     let (manifest, records) = testing::example();
     let rendered = render(&manifest, &testing::first_blocks(&records, 5));

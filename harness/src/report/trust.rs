@@ -103,6 +103,7 @@ pub(super) fn unseen(summary: &Summary) -> Vec<&'static str> {
         Kind::Swap => "swapping",
         Kind::MajorFaults => "major faults",
         Kind::Throttling => "throttling",
+        Kind::Pause => "pauses",
     };
     summary.unseen.iter().map(words).collect()
 }

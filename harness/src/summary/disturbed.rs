@@ -17,8 +17,13 @@ pub(super) fn disturbances(manifest: &Manifest, records: &[LaunchRecord]) -> Vec
     let is_played =
         |r: &LaunchRecord| manifest.scenario.framework(&r.framework).is_some_and(|f| f.id == SIMULATED_ID);
     // What was played from a script cannot be disturbed.
-    let seen: Vec<Seen> =
-        records.iter().map(|r| if is_played(r) { Seen::default() } else { seen(r) }).collect();
+    let seen_at = |(i, record): (usize, &LaunchRecord)| match is_played(record) {
+        true => Seen::default(),
+        false => {
+            Seen { pause_s: i.checked_sub(1).and_then(|i| pause_s(record, &records[i])), ..seen(record) }
+        }
+    };
+    let seen: Vec<Seen> = records.iter().enumerate().map(seen_at).collect();
     let medians = canary_medians(&seen);
     let mut columns: BTreeMap<(String, u32, Option<String>), Vec<Disturbed>> = BTreeMap::new();
     for (record, seen) in records.iter().zip(&seen) {
@@ -78,7 +83,16 @@ fn seen(record: &LaunchRecord) -> Seen {
         swapped_pages: swapped.map(|(read, written)| read + written),
         major_faults: window.and_then(|w| w.major_faults),
         throttle_events: conditions.throttled,
+        pause_s: None,
     }
+}
+
+/// Since the launch on the line before, if the two are compared. A cross-check is in no pair.
+fn pause_s(record: &LaunchRecord, before: &LaunchRecord) -> Option<f64> {
+    let column = |r: &LaunchRecord| (r.block, r.workload.clone(), r.threads);
+    let is_paired = |r: &LaunchRecord| r.role != Role::CrossCheck;
+    let is_one = is_paired(record) && is_paired(before) && column(record) == column(before);
+    is_one.then(|| record.pause_s(before)).flatten()
 }
 
 /// Shorter windows have no rate: one switch would be too many.

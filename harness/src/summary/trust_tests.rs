@@ -7,6 +7,7 @@ use crate::machine::ReadBandwidth;
 use crate::plan::PlannedLaunch;
 use crate::sample::{CpuSpan, Outcome};
 use crate::testing::{self, Speed};
+use crate::units::{rfc3339_utc, unix_s};
 use crate::verdict::Verdict;
 
 const ENGINE: usize = 1;
@@ -97,6 +98,30 @@ fn a_disturbed_launch_takes_its_column_out_of_its_block() {
     }
     manifest.scenario.limits.steal = 0.0;
     assert!(summarize(&manifest, &records).disturbances.is_empty(), "a script cannot be disturbed");
+}
+
+#[test]
+fn a_pause_takes_out_the_column_that_it_cuts_and_no_other() {
+    let (manifest, records) = session(1.0);
+    let column = |i: usize| (records[i].block, records[i].threads);
+    // As if the run had been resumed before line `from`.
+    let resumed = |from: usize, after_s: u64| {
+        let mut records = records.clone();
+        for record in &mut records[from..] {
+            record.started_at = rfc3339_utc(unix_s(&record.started_at).unwrap() + after_s);
+        }
+        summarize(&manifest, &records)
+    };
+    let within = (1..records.len()).find(|&i| column(i) == column(i - 1) && column(i).0 == 3).unwrap();
+    let between = (1..records.len()).find(|&i| column(i) != column(i - 1) && column(i).0 == 3).unwrap();
+    let summary = resumed(within, 120);
+    let [cut] = &summary.disturbances[..] else { panic!("{:?}", summary.disturbances) };
+    assert_eq!(((cut.block, cut.threads), &cut.row), (column(within), &None));
+    let sentence = "seconds without a launch before it: 118 (limit 60)";
+    assert_eq!(cut.reasons, [(records[within].launch_id.clone(), sentence.to_owned())]);
+    assert_eq!(decode_verdict(&summary, cut.threads).1, Some(BLOCKS as usize - 1));
+    assert!(resumed(within, 60).disturbances.is_empty(), "a launch takes 2 s");
+    assert!(resumed(between, 120).disturbances.is_empty(), "nothing is compared across it");
 }
 
 #[test]

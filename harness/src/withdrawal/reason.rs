@@ -8,6 +8,9 @@ use std::collections::BTreeMap;
 /// Fewer readings of a canary figure in a session have no median to drift from.
 const CANARY_READINGS_MIN: usize = 3;
 
+/// Seconds without a launch after which a session counts as interrupted: what is launched next meets another state of the machine.
+pub const PAUSE_S_MAX: f64 = 60.0;
+
 /// What was seen around one launch; `None` is unavailable.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Seen {
@@ -25,6 +28,9 @@ pub struct Seen {
     pub major_faults: Option<u64>,
     /// Rise of the processor's throttle counters.
     pub throttle_events: Option<u64>,
+    /// Seconds without a launch between this one and the one before it in its block, workload and thread count, which it is
+    /// compared with; `None` for the first of them.
+    pub pause_s: Option<f64>,
 }
 
 /// What a limit is on.
@@ -45,6 +51,8 @@ pub enum Kind {
     MajorFaults,
     /// The processor throttled.
     Throttling,
+    /// The session was interrupted between launches that are compared.
+    Pause,
 }
 
 impl Kind {
@@ -127,10 +135,11 @@ pub fn reasons(seen: &Seen, medians: &BTreeMap<String, f64>, limits: &Limits) ->
         &plain,
     );
     check(Kind::Throttling, count(seen.throttle_events), 0.0, "rise of the throttle counters", &plain);
+    check(Kind::Pause, seen.pause_s, PAUSE_S_MAX, "seconds without a launch before it", &plain);
     found
 }
 
-/// What the system did not tell of a launch, in the order of [`Kind`]: to be reported as unavailable.
+/// What the system did not tell of a launch, in the order of [`Kind`]: to be reported as unavailable. A pause is not the system's to tell.
 pub fn unavailable(seen: &Seen) -> Vec<Kind> {
     let told = |value: Option<f64>| value.is_some_and(f64::is_finite);
     [
@@ -207,6 +216,10 @@ mod tests {
                 (Kind::Throttling, "rise of the throttle counters: 3 (limit 0)"),
             ],
         );
+        check(
+            Seen { pause_s: Some(61.0), ..none() },
+            &[(Kind::Pause, "seconds without a launch before it: 61 (limit 60)")],
+        );
     }
 
     #[test]
@@ -219,6 +232,7 @@ mod tests {
             swapped_pages: Some(0),
             major_faults: Some(0),
             throttle_events: Some(0),
+            pause_s: Some(60.0),
             ..canary(103.0)
         };
         check(on_the_limit, &[]);

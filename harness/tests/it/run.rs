@@ -185,6 +185,25 @@ fn a_changed_scenario_is_not_resumed() {
 }
 
 #[test]
+fn a_run_is_not_resumed_on_another_machine() {
+    let place = Place::new(&[], 1);
+    place.run(&[]).code(0);
+    let dir = place.bundle_dir();
+    let path = dir.join("manifest.json");
+    let mut manifest: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(&path).expect("there")).expect("JSON");
+    manifest["machine"]["id"] = "elsewhere".into();
+    std::fs::write(&path, manifest.to_string()).expect("writes");
+    // As after a kill before the first launch ended: no line is bound to the manifest.
+    std::fs::write(dir.join("samples.jsonl"), "").expect("writes");
+    std::fs::remove_file(dir.join("complete.json")).expect("there");
+    let assert = place.run(&["--resume", &dir.display().to_string()]).code(2);
+    let stderr = String::from_utf8_lossy(&assert.get_output().stderr).into_owned();
+    assert!(stderr.contains("cannot be resumed: it was begun on another machine, elsewhere ("), "{stderr}");
+    assert_eq!(std::fs::read(dir.join("samples.jsonl")).expect("there"), b"");
+}
+
+#[test]
 fn rows_are_chosen_and_the_plan_shown() {
     let place = Place::new(&[("other", "seed: 2")], 2);
     let assert = place.run(&["--dry-run", "--only", "other", "--blocks", "3"]).code(0);

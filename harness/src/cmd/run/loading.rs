@@ -74,6 +74,10 @@ pub(super) fn load(args: &Args) -> Result<Loaded> {
         let message = format!("the run was begun with --frameworks {}: give it again", file.path);
         return Err(Usage(message).into());
     }
+    if let (Some(bundle), Some(dir)) = (&resumed, &args.resume) {
+        looking::check_same_machine(&bundle.manifest.machine, &Machine::detect())
+            .map_err(|why| Usage(format!("{}: cannot be resumed: {why}", dir.display())))?;
+    }
     let (mut scenario, scenario_text) =
         Scenario::load(&args.scenario, &registry.ids()).map_err(|e| Usage(e.to_string()))?;
     let mut seed = args.seed.unwrap_or(scenario.seed);

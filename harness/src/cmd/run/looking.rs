@@ -3,6 +3,7 @@
 use super::{Args, Usage};
 use crate::cache::Cache;
 use crate::conditions::CanaryRunner;
+use crate::escape::printable;
 use crate::machine::affinity;
 use crate::machine::topology::{Topology, parse_cpu_list};
 use crate::machine::{Machine, bandwidth_bytes, measure_in_child};
@@ -35,6 +36,20 @@ pub(super) fn machine(scenario: &Scenario) -> Result<Machine> {
         Err(error) => eprintln!("the machine's read bandwidth is not known: {error}"),
     }
     Ok(machine)
+}
+
+/// Its launches are compared with each other: none may come from elsewhere.
+pub(super) fn check_same_machine(then: &Machine, now: &Machine) -> Result<(), String> {
+    if then.id == now.id {
+        return Ok(());
+    }
+    let said = |m: &Machine| format!("{} ({})", printable(&m.id), printable(&m.cpu));
+    Err(format!(
+        "it was begun on another machine, {}, and this one is {}; go on there, leave it at what was measured with --end, \
+         or start a new run",
+        said(then),
+        said(now)
+    ))
 }
 
 /// What speaks against measuring, told to the user. A finding with which a run cannot succeed ends it.
