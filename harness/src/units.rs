@@ -52,7 +52,7 @@ pub fn unix_s(moment: &str) -> Option<u64> {
     (rfc3339_utc(unix_s) == moment).then_some(unix_s)
 }
 
-/// Three numbers of at most four digits.
+/// Three numbers.
 fn numbers(text: &str, between: char) -> Option<[u64; 3]> {
     let number = |text: &str| text.parse::<u16>().ok().map(u64::from);
     text.split(between).map(number).collect::<Option<Vec<u64>>>()?.try_into().ok()

@@ -38,7 +38,7 @@ pub(super) fn machine(scenario: &Scenario) -> Result<Machine> {
     Ok(machine)
 }
 
-/// Its launches are compared with each other: none may come from elsewhere.
+/// A run compares its launches with each other: none may come from another machine.
 pub(super) fn check_same_machine(then: &Machine, now: &Machine) -> Result<(), String> {
     if then.id == now.id {
         return Ok(());
