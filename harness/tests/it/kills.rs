@@ -1,6 +1,6 @@
 //! `kill -9` at random moments: in the end the bundle is the one of a run that nobody disturbed.
 
-use crate::support::{Place, wait_until};
+use crate::support::{Place, wait_until, whole_lines};
 use harness::bundle::Bundle;
 use harness::sample::{LaunchRecord, Measured, Outcome};
 use rustix::process::Signal;
@@ -49,10 +49,9 @@ fn lasting(record: &LaunchRecord) -> LaunchRecord {
     }
 }
 
-/// Launches that are recorded so far, a torn line aside.
+/// Launches that are recorded so far.
 fn n_recorded(place: &Place) -> usize {
-    let text = place.started_bundle().map(|dir| std::fs::read_to_string(dir.join("samples.jsonl")));
-    text.and_then(Result::ok).map_or(0, |text| text.matches('\n').count())
+    place.started_bundle().map_or(0, |dir| whole_lines(&dir).lines().count())
 }
 
 fn by_id(bundle: &Bundle) -> BTreeMap<String, LaunchRecord> {

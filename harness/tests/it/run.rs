@@ -1,6 +1,6 @@
 //! `harness run` with scripted frameworks: from scenario to report, through every misbehaviour, kill and resume.
 
-use crate::support::{Place, append, failures, measured, wait_until};
+use crate::support::{Place, append, failures, measured, wait_until, whole_lines};
 use harness::sample::{FailureKind, Metric, gate};
 use rustix::process::Signal;
 
@@ -103,7 +103,7 @@ fn a_killed_run_resumes_with_no_launch_lost_or_doubled() {
     running.signal(Signal::KILL);
     running.wait();
     let dir = place.bundle_dir();
-    let before = std::fs::read_to_string(dir.join("samples.jsonl")).expect("there");
+    let before = whole_lines(&dir);
     assert!((3..6).contains(&before.lines().count()), "killed midway");
     if cfg!(target_os = "linux") {
         wait_until("the runner to die with the harness", || place.processes().is_empty());
@@ -112,8 +112,8 @@ fn a_killed_run_resumes_with_no_launch_lost_or_doubled() {
 
     place.run(&["--resume", &dir.display().to_string()]).code(0);
     let bundle = place.bundle();
-    let after = std::fs::read_to_string(dir.join("samples.jsonl")).expect("there");
-    assert!(after.starts_with(&before), "what was recorded is untouched");
+    let after = whole_lines(&dir);
+    assert!(after.starts_with(&before), "what was recorded is untouched: {before}\n{after}");
     let mut seen: Vec<&str> = bundle.records.iter().map(|r| r.launch_id.as_str()).collect();
     let mut planned: Vec<&str> = bundle.manifest.plan.launches.iter().map(|l| l.launch_id.as_str()).collect();
     seen.sort_unstable();

@@ -144,9 +144,7 @@ impl Place {
 
     /// Waits until `n` launches are recorded.
     pub(crate) fn wait_for_launches(&self, n: usize) {
-        let recorded = |dir: &PathBuf| {
-            std::fs::read_to_string(dir.join("samples.jsonl")).is_ok_and(|text| text.lines().count() >= n)
-        };
+        let recorded = |dir: &PathBuf| whole_lines(dir).lines().count() >= n;
         wait_until("launches", || self.bundle_dirs().iter().any(recorded));
     }
 
@@ -184,6 +182,13 @@ impl Running {
     pub(crate) fn wait(mut self) -> std::process::ExitStatus {
         self.child.wait().expect("waited")
     }
+}
+
+/// The lines of a bundle's samples that end: a kernel under load writes a line page by page, and a kill can fall in between.
+pub(crate) fn whole_lines(dir: &Path) -> String {
+    let mut bytes = std::fs::read(dir.join("samples.jsonl")).unwrap_or_default();
+    bytes.truncate(bytes.iter().rposition(|&b| b == b'\n').map_or(0, |at| at + 1));
+    String::from_utf8(bytes).expect("whole lines are JSON")
 }
 
 pub(crate) fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
