@@ -98,15 +98,17 @@ impl Checked<'_> {
 /// Checks every series for which `is_wanted`, by all processors.
 pub fn check<'a>(history: &'a History, rules: &Rules, is_wanted: impl Fn(&Key) -> bool) -> Checked<'a> {
     let newest = history.newest();
-    let series: Vec<Series> = history
-        .series()
-        .into_iter()
-        .filter(|s| is_wanted(&s.key))
-        // What the newest session no longer has is no longer watched.
-        .filter(|s| {
-            s.nights.last().is_some_and(|n| newest[&(s.key.scenario, s.key.machine)].id == n.session.id)
-        })
-        .collect();
+    // What the newest session no longer has is no longer watched.
+    let is_watched = |s: &Series| {
+        s.nights.last().is_some_and(|n| newest[&(s.key.scenario, s.key.machine)].id == n.session.id)
+    };
+    let (series, others): (Vec<Series>, Vec<Series>) =
+        history.series().into_iter().filter(is_watched).partition(|s| is_wanted(&s.key));
+    // A cell that was not measured at all stands under one metric, whichever are asked for.
+    let is_silent = |s: &&Series| {
+        let any = |&metric: &Metric| is_wanted(&Key { metric, ..s.key });
+        s.nights.last().is_some_and(|night| night.point.launches == 0) && Metric::ALL.iter().any(any)
+    };
     let n_threads = available_parallelism().map_or(1, usize::from).min(series.len()).max(1);
     let parts: Vec<Checked> = scope(|scope| {
         let part = |part: &'_ [Series<'a>]| {
@@ -121,6 +123,7 @@ pub fn check<'a>(history: &'a History, rules: &Rules, is_wanted: impl Fn(&Key) -
         threads.into_iter().map(|thread| thread.join().expect("a check does not panic")).collect()
     });
     let mut checked = Checked::default();
+    others.iter().filter(is_silent).for_each(|series| checked.add_unjudged(series));
     for part in parts {
         checked.series += part.series;
         checked.young += part.young;
@@ -132,15 +135,20 @@ pub fn check<'a>(history: &'a History, rules: &Rules, is_wanted: impl Fn(&Key) -
 }
 
 impl<'a> Checked<'a> {
+    fn add_unjudged(&mut self, series: &Series<'a>) {
+        let Some((last, Err(why))) = series.nights.last().map(|night| (night, night.ratio())) else { return };
+        self.unjudged.push(Unjudged {
+            key: series.key,
+            is_subject: last.session.subject == series.key.row,
+            reason: why.to_owned(),
+        });
+    }
+
     fn add(&mut self, series: &Series<'a>, rules: &Rules) {
         self.series += 1;
         let (Some(last), Some(epoch)) = (series.nights.last(), series.epochs().pop()) else { return };
         match last.ratio() {
-            Err(why) => self.unjudged.push(Unjudged {
-                key: series.key,
-                is_subject: last.session.subject == series.key.row,
-                reason: why.to_owned(),
-            }),
+            Err(_) => self.add_unjudged(series),
             Ok(_) => {
                 let mut found = first_night(series.key, last);
                 let ratios = epoch.ratios();

@@ -1,6 +1,7 @@
 //! What a check says of scripted histories.
 
 use super::*;
+use crate::sample::Metric;
 use crate::testing::{nights, steady};
 
 fn checked<R>(lines: Vec<Line>, look: impl FnOnce(&Checked) -> R) -> R {
@@ -165,6 +166,22 @@ fn the_newest_night_that_does_not_enter_is_named() {
         let [unjudged] = &checked.unjudged[..] else { panic!("{checked:?}") };
         assert!(unjudged.is_subject && unjudged.reason == "crashed");
     });
+}
+
+#[test]
+fn a_subject_without_any_figure_is_named_whichever_metric_is_asked_for() {
+    let newest = |launches: usize| {
+        let lines = nights(&steady(10), |night, line| {
+            if let (9, Line::Point(point)) = (night, line) {
+                (point.out, point.launches) = (Some("crashed".to_owned()), launches);
+            }
+        });
+        let history = history_of(lines);
+        let checked = check(&history, &RULES, |key| key.metric == Metric::Prefill);
+        checked.unjudged.iter().map(|u| (u.is_subject, u.reason.clone())).collect::<Vec<_>>()
+    };
+    assert_eq!(newest(0), [(true, "crashed".to_owned())]);
+    assert_eq!(newest(10), [], "decode was measured, and is not asked for");
 }
 
 /// The last of twenty nights, compared with the last good version.
