@@ -4,6 +4,7 @@ use super::{Summary, summarize};
 use crate::bundle::Manifest;
 use crate::sample::{LaunchRecord, Metric};
 use crate::stats::{Schedule, blocks_wanted, relative_width};
+use crate::verdict::Verdict;
 
 /// The metrics whose ratios must be known well enough.
 const METRICS: [Metric; 2] = [Metric::Prefill, Metric::Decode];
@@ -26,11 +27,13 @@ pub fn blocks_due(manifest: &Manifest, records: &[LaunchRecord], n_complete: u32
     due
 }
 
-/// Relative widths of the intervals of all ratios that may be ranked.
+/// Relative widths of the intervals of all ratios that may be ranked; `None` for one that has no interval, or that is missing because something
+/// disturbed its blocks.
 fn widths(summary: &Summary) -> Vec<Option<f64>> {
     let cells = summary.workloads.iter().flat_map(|w| &w.cells).filter(|c| c.is_ranked());
     let comparisons = cells.flat_map(|c| METRICS.into_iter().filter_map(|metric| c.comparison(metric)));
-    comparisons.filter_map(|c| Some(relative_width(c.ratio.as_ref()?))).collect()
+    let due = comparisons.filter(|c| c.ratio.is_some() || c.judgement.verdict == Verdict::Unresolved);
+    due.map(|c| relative_width(c.ratio.as_ref()?)).collect()
 }
 
 #[cfg(test)]
@@ -40,6 +43,15 @@ mod tests {
 
     /// Six to twelve blocks of two rows; from block `calm_from` on both vary by a fraction of a percent only.
     fn due(target_ci: Option<f64>, n_complete: u32, wobble: f64) -> u32 {
+        due_with(target_ci, n_complete, wobble, |_| ())
+    }
+
+    fn due_with(
+        target_ci: Option<f64>,
+        n_complete: u32,
+        wobble: f64,
+        disturb: impl Fn(&mut LaunchRecord),
+    ) -> u32 {
         let mut manifest = manifest(&["llama.cpp", "engine"], 20);
         (manifest.scenario.blocks, manifest.scenario.blocks_max) = (6, 20);
         manifest.scenario.target_ci = target_ci;
@@ -50,7 +62,9 @@ mod tests {
                 let sign = if l.block % 2 == 0 { 1.0 } else { -1.0 };
                 let factor = if l.cell.framework == "engine" { 1.0 + sign * wobble } else { 1.0 };
                 let speed = Speed { decode_tok_s: 90.0 * factor, parallel_share: 0.9, anon_mb: 40 };
-                measured(l, speed, &workload)
+                let mut record = measured(l, speed, &workload);
+                disturb(&mut record);
+                record
             })
             .collect();
         blocks_due(&manifest, &records, n_complete)
@@ -64,5 +78,18 @@ mod tests {
         assert_eq!(due(Some(0.05), 6, 0.2), 10);
         assert_eq!(due(Some(0.05), 10, 0.2), 14);
         assert_eq!(due(Some(0.05), 20, 0.2), 20);
+    }
+
+    #[test]
+    fn blocks_that_were_all_disturbed_are_made_up_for() {
+        let from = |first_undisturbed: u32| {
+            due_with(Some(0.1), 6, 0.001, move |record| {
+                record.conditions.pages_swapped_in = Some(u64::from(record.block < first_undisturbed));
+                record.conditions.pages_swapped_out = Some(0);
+            })
+        };
+        assert_eq!(from(0), 6);
+        assert_eq!(from(5), 10, "one pair has no interval");
+        assert_eq!(from(6), 10, "none is left");
     }
 }
