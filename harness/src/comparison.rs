@@ -12,10 +12,9 @@ pub use table::markdown;
 use crate::bundle::Manifest;
 use crate::sample::{LaunchRecord, Metric};
 use crate::stats::{Estimate, IndependentRatio, independent_ratio};
-use crate::summary::{CellSummary, Summary, WorkloadSummary, metric_key, summarize};
+use crate::summary::{CellSummary, Summary, WorkloadSummary, metric_key, pairs, summarize};
 use crate::verdict::{BLOCKS_TO_RANK, Judgement, Verdict, judge_interval};
 use serde::Serialize;
-use std::collections::BTreeMap;
 
 /// One of the two bundles.
 #[derive(Debug, Clone, Copy)]
@@ -41,6 +40,8 @@ pub struct Comparison {
     pub margin: f64,
     /// Two machines are compared, so there are no verdicts.
     pub across_machines: bool,
+    /// Why no verdict ranks, where the control pair of one of the two withdraws those of its session.
+    pub noise: Option<String>,
     /// Every (framework, workload, threads, metric) of both, in the order of B.
     pub lines: Vec<Line>,
     /// Cells that were measured in one of the two only, with the reason why not in the other.
@@ -124,7 +125,7 @@ pub struct Figure {
 pub struct Quotient {
     /// Quotient of geometric means.
     pub value: f64,
-    /// Lower end of the 95% BCa interval.
+    /// Lower end of the 95% interval, see [`independent_ratio`].
     pub lo: Option<f64>,
     /// Upper end.
     pub hi: Option<f64>,
@@ -169,6 +170,9 @@ impl Comparison {
                 line.framework, line.workload, line.threads
             ));
         }
+        if let Some(noise) = &self.noise {
+            return Some(noise.clone());
+        }
         let is_judged = |line: &Line| line.verdict.is_some() && line.relative.is_some_and(enough);
         (!subject().any(is_judged)).then(|| {
             let reason = subject().find_map(|line| line.reason.clone());
@@ -202,6 +206,7 @@ pub fn compare(a: Side, b: Side, across_machines: bool) -> Result<Comparison, Ve
         differs: check::differences(a.manifest, b.manifest),
         margin: sum_b.margin,
         across_machines: is_other_machine,
+        noise: pair.noise(),
         lines: pair.lines(),
         only_in_one: pair.only_in_one(),
         common_baseline: pair.baseline.ok().map(str::to_owned),
@@ -224,6 +229,11 @@ struct Cell<'a> {
 }
 
 impl Pair<'_> {
+    fn noise(&self) -> Option<String> {
+        let of = |(side, summary): (&str, &Summary)| Some(format!("in {side}, {}", summary.noise.as_ref()?));
+        [("A", self.a), ("B", self.b)].into_iter().find_map(of)
+    }
+
     fn lines(&self) -> Vec<Line> {
         let line = |(label, workload, in_a, in_b): (&str, &str, Cell, Cell)| {
             let metrics = Metric::ALL.into_iter();
@@ -293,7 +303,7 @@ impl Pair<'_> {
             (!is_baseline).then(|| independent_ratio(&by_block(a), &by_block(b), self.seed)).flatten();
         let relative: Option<Quotient> = relative.map(Quotient::from);
         let judgement = match (self.has_verdicts, is_baseline) {
-            (true, false) => Some(self.judge(metric, a, b, relative)),
+            (true, false) => Some(self.judge(metric, workload, (a, b), relative)),
             _ => None,
         };
         let is_subject = self.b.subject().is_some_and(|row| row.label == label);
@@ -315,7 +325,13 @@ impl Pair<'_> {
         })
     }
 
-    fn judge(&self, metric: Metric, a: &Cell, b: &Cell, relative: Option<Quotient>) -> Judgement {
+    fn judge(
+        &self,
+        metric: Metric,
+        workload: &str,
+        (a, b): (&Cell, &Cell),
+        relative: Option<Quotient>,
+    ) -> Judgement {
         for (side, cell) in [("A", a), ("B", b)] {
             if let Some(reason) = &cell.own.not_ranked {
                 return Judgement::invalid(format!("{side}: {}", reason.reason()));
@@ -324,11 +340,18 @@ impl Pair<'_> {
                 return Judgement::invalid(format!("the baseline in {side}: {}", reason.reason()));
             }
         }
+        for (side, summary) in [("A", self.a), ("B", self.b)] {
+            if let Some(noise) = summary.noise_at(workload, b.own.threads) {
+                return Judgement::unresolved(format!("in {side}, {noise}"));
+            }
+        }
         if let Err(reason) = &self.baseline {
             return Judgement::unresolved(reason.as_str());
         }
         let Some(quotient) = relative else {
-            return Judgement::unresolved("the baseline has no such figure in the same blocks of both");
+            return Judgement::unresolved(
+                "in A or B no undisturbed block has this figure of both the row and the baseline",
+            );
         };
         match (quotient.lo, quotient.hi) {
             (Some(lo), Some(hi)) if enough(quotient) => {
@@ -346,13 +369,10 @@ fn enough(quotient: Quotient) -> bool {
     quotient.n_a.min(quotient.n_b) >= BLOCKS_TO_RANK
 }
 
-/// The cell's ratio to its baseline in each block in which both have the metric.
+/// The cell's ratio to its baseline in each block in which both have the metric and nothing disturbed either.
 fn to_baseline(cell: &Cell, metric: Metric) -> Vec<f64> {
-    let samples =
-        |cell: &CellSummary| cell.metrics.get(&metric).map(|m| m.samples.clone()).unwrap_or_default();
-    let base: BTreeMap<u32, f64> = cell.base.map(samples).unwrap_or_default().into_iter().collect();
-    let pairs = samples(cell.own).into_iter();
-    pairs.filter_map(|(block, value)| Some(value / base.get(&block).filter(|b| **b > 0.0)?)).collect()
+    let pairs = cell.base.map(|base| pairs(cell.own, base, metric)).unwrap_or_default();
+    pairs.into_iter().filter(|(_, base)| *base > 0.0).map(|(own, base)| own / base).collect()
 }
 
 #[cfg(test)]

@@ -110,7 +110,7 @@ pub enum Pin {
 pub struct Limits {
     /// Drift of the canary from the session's median, as a share.
     pub canary_drift: f64,
-    /// Time stolen by the hypervisor, as a share of the processors' time.
+    /// Time stolen by the hypervisor, as a share of the time used and stolen.
     pub steal: f64,
     /// Processor time of other processes, in processors.
     pub other_cpu: f64,

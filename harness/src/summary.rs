@@ -15,6 +15,7 @@ mod variants;
 mod verification;
 
 pub use adaptive::blocks_due;
+pub(crate) use compare::pairs;
 pub(crate) use compare::ratio as paired;
 pub use control::ControlCheck;
 pub use cross::CrossCheck;
@@ -319,7 +320,7 @@ pub fn summarize(manifest: &Manifest, records: &[LaunchRecord]) -> Summary {
     for workload in &mut summary.workloads {
         workload.choices = variants::choose(&summary.rows, workload);
     }
-    summary.control = control::control(&summary, records, manifest.seed);
+    summary.control = control::control(&summary, manifest, records);
     summary.noise = control::noise(&summary.control);
     compare::compare(&mut summary, manifest.seed);
     summary.cross_checks = cross::cross_checks(&summary, records);

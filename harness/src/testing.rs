@@ -153,6 +153,33 @@ pub(crate) fn ablation(blocks: u32, slow: f64) -> (Manifest, Vec<LaunchRecord>) 
     (manifest, records)
 }
 
+/// Baseline and subject, the subject 20% faster; the control pair's second half at `control` times the baseline's rate.
+pub(crate) fn controlled(blocks: u32, control: f64) -> (Manifest, Vec<LaunchRecord>) {
+    let mut manifest = manifest(&["llama.cpp", "engine"], blocks);
+    manifest.scenario.control = true;
+    let label = manifest.scenario.control_label();
+    let of_baseline = manifest.plan.launches.iter().filter(|l| l.cell.framework == "llama.cpp");
+    let second: Vec<PlannedLaunch> = of_baseline
+        .map(|l| {
+            let mut second = l.clone();
+            (second.role, second.cell.framework) = (Role::Control, label.clone());
+            second.launch_id = second.launch_id.replace("llama.cpp", &label);
+            second
+        })
+        .collect();
+    manifest.plan.launches.extend(second);
+    let workload = manifest.scenario.workloads[0].clone();
+    let records = manifest.plan.launches.iter().map(|l| {
+        let factor = match l.cell.framework.as_str() {
+            "engine" => 1.2,
+            "llama.cpp" => 1.0,
+            _ => control,
+        };
+        measured(l, Speed { decode_tok_s: 90.0 * factor, parallel_share: 0.9, anon_mb: 40 }, &workload)
+    });
+    (manifest.clone(), records.collect())
+}
+
 /// A run in which nothing could be measured.
 pub(crate) fn all_failed() -> (Manifest, Vec<LaunchRecord>) {
     let mut manifest = manifest(&LABELS[..2], 6);

@@ -47,21 +47,27 @@ pub fn withdrawn_blocks(launches: &[Disturbed]) -> Vec<WithdrawnBlock> {
 /// Why every verdict of a session is withdrawn, by what was judged of its control pair (the baseline twice, under two
 /// labels) in `what` (a metric, workload and thread count, for a person); `None` if they stand.
 ///
-/// The pair is one program, so only `equivalent` and `unresolved` can be true of it.
+/// The pair is one program, so only `equivalent` and `unresolved` can be true of it. Where it could not be compared nothing is known
+/// of the machine's noise, see [`column_verdicts_withdrawn`].
 pub fn session_verdicts_withdrawn(what: &str, control: &Judgement) -> Option<String> {
-    match control.verdict {
-        Verdict::Equivalent | Verdict::Unresolved => None,
-        Verdict::Faster | Verdict::Slower => Some(format!(
+    matches!(control.verdict, Verdict::Faster | Verdict::Slower).then(|| {
+        format!(
             "the machine was too noisy to rank: the control pair, the baseline under two labels, was found {} than \
              itself in {what}; every verdict of this session is withdrawn",
             control.verdict.word()
-        )),
-        Verdict::Invalid => Some(format!(
-            "the control pair, the baseline under two labels, could not be compared in {what} ({}), so nothing shows \
-             that the machine was quiet enough to rank; every verdict of this session is withdrawn",
+        )
+    })
+}
+
+/// Why the verdicts of one workload and thread count are withdrawn: its control pair could not be compared.
+pub fn column_verdicts_withdrawn(control: &Judgement) -> Option<String> {
+    (control.verdict == Verdict::Invalid).then(|| {
+        format!(
+            "the control pair, the baseline under two labels, could not be compared here ({}), so nothing shows that the machine was \
+             quiet enough to rank",
             control.reason.as_deref().unwrap_or("no reason given")
-        )),
-    }
+        )
+    })
 }
 
 #[cfg(test)]
@@ -115,7 +121,9 @@ mod tests {
             assert!(sentence.contains(verdict.word()) && sentence.contains("decode, chat, 2 threads"));
         }
         let invalid = Judgement::invalid("no block in which both have this figure");
-        let sentence = session_verdicts_withdrawn("load", &invalid).unwrap();
+        assert_eq!(session_verdicts_withdrawn("load", &invalid), None);
+        let sentence = column_verdicts_withdrawn(&invalid).unwrap();
         assert!(sentence.contains("no block in which both have this figure"), "{sentence}");
+        assert_eq!(column_verdicts_withdrawn(&Judgement::unresolved("few")), None);
     }
 }

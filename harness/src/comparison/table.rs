@@ -64,6 +64,9 @@ fn how_to_read(comparison: &Comparison) -> String {
             text.push_str("The two share no baseline program, so drift cannot be told from a change: no verdict ranks.\n");
         }
     }
+    if let Some(noise) = comparison.noise.as_deref().filter(|_| !comparison.across_machines) {
+        text.push_str(&format!("No verdict ranks: {}.\n", plain(noise)));
+    }
     text
 }
 

@@ -133,6 +133,32 @@ fn five_blocks_never_rank() {
 }
 
 #[test]
+fn disturbed_blocks_and_noisy_sessions_rank_nothing() {
+    let calm = testing::controlled(8, 1.0);
+    assert_eq!(compared(&calm, &calm).blind_spot(), None);
+    let mut disturbed = calm.clone();
+    let of_column = |r: &&mut LaunchRecord| r.threads == 1 && r.block < 3;
+    disturbed.1.iter_mut().filter(of_column).for_each(|r| {
+        (r.conditions.pages_swapped_in, r.conditions.pages_swapped_out) = (Some(1), Some(0));
+    });
+    let c = compared(&disturbed, &calm);
+    let decode = line(&c, "engine", 1, "decode_tok_s");
+    assert_eq!(decode.reason.as_deref(), Some("5 blocks in A and 8 in B; fewer than 6 cannot rank"));
+    assert_eq!(line(&c, "engine", 2, "decode_tok_s").verdict, Some("equivalent"));
+
+    let noisy = testing::controlled(8, 1.1);
+    let c = compared(&calm, &noisy);
+    let decode = line(&c, "engine", 1, "decode_tok_s");
+    assert_eq!(decode.verdict, Some("unresolved"));
+    assert!(
+        decode.reason.as_ref().unwrap().starts_with("in B, the machine was too noisy to rank"),
+        "{decode:?}"
+    );
+    assert!(c.blind_spot().unwrap().starts_with("in B, the machine was too noisy"), "{:?}", c.blind_spot());
+    assert!(markdown(&c).contains("No verdict ranks: in B, the machine was too noisy"), "{}", markdown(&c));
+}
+
+#[test]
 fn a_subject_that_fails_in_b_does_not_pass_unseen() {
     let (a, mut b) = (run(1.0, 1.0), run(1.0, 1.0));
     let crash = |planned| testing::failed(planned, crate::sample::FailureKind::Crashed, "exit code 1");

@@ -223,18 +223,25 @@ impl Cells<'_> {
         {
             return Some(format!("the baseline: {why}"));
         }
+        if let Some(noise) = self.noise_at(cell.threads) {
+            return Some(noise);
+        }
         (blocks < BLOCKS_TO_RANK)
             .then(|| format!("{blocks} paired blocks; fewer than {BLOCKS_TO_RANK} cannot rank"))
+    }
+
+    fn noise_at(&self, threads: u32) -> Option<String> {
+        self.summary.noise_at(&self.workload.workload.name, threads)
     }
 
     fn against_previous(&self, cell: &CellSummary, metric: Metric) -> Option<Box<Against>> {
         let previous = self.workload.cell(self.previous?, cell.threads)?;
         let ratio = paired(cell, previous, metric, self.seed)?;
-        let judgement = match &self.summary.noise {
+        let judgement = match self.noise_at(cell.threads) {
             _ if !cell.is_ranked() || !previous.is_ranked() => {
                 Judgement::invalid("one of the two is not ranked")
             }
-            Some(noise) => Judgement::unresolved(noise.clone()),
+            Some(noise) => Judgement::unresolved(noise),
             None => judge(metric, &ratio, self.summary.margin),
         };
         Some(Box::new(Against {

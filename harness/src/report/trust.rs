@@ -7,18 +7,27 @@ use crate::sample::Metric;
 use crate::stats::SIGNIFICANCE;
 use crate::summary::{CellSummary, ControlCheck, Disturbance, Drift, HarnessShare, Summary, WorkloadSummary};
 use crate::units::{fixed, show};
+use crate::verdict::Verdict;
 use crate::withdrawal::Kind;
 
 /// The baseline against itself.
 pub(super) fn control(summary: &Summary) -> Vec<Cells> {
     let row = |c: &ControlCheck| {
-        let interval = c.ratio.interval.map(|i| format!(" {}", interval_words(i, |v| fixed(v, 3))));
+        let ratio = c.ratio.map_or("–".to_owned(), |ratio| {
+            let interval = ratio.interval.map(|i| format!(" {}", interval_words(i, |v| fixed(v, 3))));
+            format!("{}{}", fixed(ratio.value, 3), interval.unwrap_or_default())
+        });
+        let verdict = c.judgement.verdict;
+        let reason = c.judgement.reason.as_deref().filter(|_| verdict == Verdict::Invalid);
         Cells::from([
             ("cell", format!("{}, threads {}", md(&c.workload), c.threads)),
             ("metric", metric_words(c.metric).to_owned()),
-            ("ratio", format!("{}{}", fixed(c.ratio.value, 3), interval.unwrap_or_default())),
-            ("n", c.ratio.n.to_string()),
-            ("verdict", c.judgement.verdict.word().to_owned()),
+            ("ratio", ratio),
+            ("n", c.ratio.map_or(0, |ratio| ratio.n).to_string()),
+            (
+                "verdict",
+                format!("{}{}", verdict.word(), reason.map(|r| format!(": {r}")).unwrap_or_default()),
+            ),
         ])
     };
     summary.control.iter().map(row).collect()

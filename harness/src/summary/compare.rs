@@ -1,14 +1,16 @@
 //! Comparisons: each row against the baseline, and each thread count against one thread, paired by block.
 
+use super::control::unshown;
 use super::{CellSummary, Comparison, Leanness, Row, Standing, Summary, WorkloadSummary};
 use crate::sample::Metric;
 use crate::stats::{self, Ratio};
 use crate::verdict::{Judgement, Verdict, judge};
 use std::collections::BTreeMap;
 
-/// How ratios are judged in this session.
+/// How ratios are judged at one workload and thread count.
 struct Judge {
     margin: f64,
+    /// Why none ranks.
     noise: Option<String>,
 }
 
@@ -25,19 +27,17 @@ impl Judge {
 pub(super) fn compare(summary: &mut Summary, seed: u64) {
     let baseline = summary.rows.iter().position(|r| r.is_baseline);
     let subject = summary.rows.iter().position(|r| r.is_subject);
-    let judge = &Judge { margin: summary.margin, noise: summary.noise.clone() };
-    let rows = &summary.rows;
-    for workload in &mut summary.workloads {
+    let Summary { margin, noise, control, rows, workloads, .. } = summary;
+    for workload in workloads {
         add_scaling(workload, seed);
-        let threads = workload.threads.iter();
-        workload.standings =
-            threads.filter_map(|&t| standing(workload, rows, t, Metric::Decode, judge, seed)).collect();
-        if let Some(subject) = subject {
-            let leanness = |&t: &u32| leanness(workload, t, subject, judge, seed);
-            workload.leanest = workload.threads.iter().filter_map(leanness).collect();
-        }
-        if let Some(baseline) = baseline {
-            for threads in workload.threads.clone() {
+        for threads in workload.threads.clone() {
+            let noise = noise.clone().or_else(|| unshown(control, &workload.workload.name, threads));
+            let judge = &Judge { margin: *margin, noise };
+            workload.standings.extend(standing(workload, rows, threads, Metric::Decode, judge, seed));
+            if let Some(subject) = subject {
+                workload.leanest.extend(leanness(workload, threads, subject, judge, seed));
+            }
+            if let Some(baseline) = baseline {
                 add_comparisons(workload, threads, baseline, judge, seed);
             }
         }
@@ -52,6 +52,11 @@ fn add_scaling(workload: &mut WorkloadSummary, seed: u64) {
 }
 
 impl Summary {
+    /// Why no verdict stands at a workload and thread count, by the control pair; `None` where they stand.
+    pub fn noise_at(&self, workload: &str, threads: u32) -> Option<String> {
+        self.noise.clone().or_else(|| unshown(&self.control, workload, threads))
+    }
+
     /// Which row is best in `metric` at a thread count, and whether that can be told; `None` where no row may be ranked.
     /// `seed`: the run's.
     pub fn standing_in(
@@ -61,12 +66,13 @@ impl Summary {
         threads: u32,
         seed: u64,
     ) -> Option<Standing> {
-        let judge = Judge { margin: self.margin, noise: self.noise.clone() };
+        let judge = Judge { margin: self.margin, noise: self.noise_at(&workload.workload.name, threads) };
         standing(workload, &self.rows, threads, metric, &judge, seed)
     }
 }
 
-/// Among the rows of the main tables: a framework does not lead over a variant of its own.
+/// Among the rows of the main tables: a framework does not lead over a variant of its own. The two largest medians are compared; where the
+/// undisturbed blocks say that the second is the better one, it leads.
 fn standing(
     workload: &WorkloadSummary,
     rows: &[Row],
@@ -82,13 +88,20 @@ fn standing(
         true => value(b).total_cmp(&value(a)),
         false => value(a).total_cmp(&value(b)),
     });
-    let (leader, second) = (ranked.first()?, ranked.get(1));
-    let ratio = second.and_then(|second| ratio(leader, second, metric, seed));
-    let judgement = match ratio {
-        Some(ratio) => judge.judge(metric, &ratio),
-        None => Judgement::invalid("no second row to compare with"),
+    let leader = *ranked.first()?;
+    let entry = |c: &CellSummary| rows[c.row].variant.as_ref().map_or(&rows[c.row].label, |v| &v.of);
+    let Some(second) = ranked.into_iter().find(|c| entry(c) != entry(leader)) else {
+        let judgement = Judgement::invalid("no second row to compare with");
+        return Some(Standing { threads, leader: leader.row, second: None, ratio: None, judgement });
     };
-    Some(Standing { threads, leader: leader.row, second: second.map(|c| c.row), ratio, judgement })
+    let standing = |leader: &CellSummary, second: &CellSummary| {
+        let ratio = ratio(leader, second, metric, seed);
+        let none = || Judgement::unresolved("they share no undisturbed block");
+        let judgement = ratio.map_or_else(none, |ratio| judge.judge(metric, &ratio));
+        Standing { threads, leader: leader.row, second: Some(second.row), ratio, judgement }
+    };
+    let by_median = standing(leader, second);
+    Some(if by_median.judgement.verdict == Verdict::Slower { standing(second, leader) } else { by_median })
 }
 
 fn leanness(
@@ -158,7 +171,7 @@ fn judgement(
     }
     match ratio {
         Some(ratio) => judge.judge(metric, ratio),
-        None if !cell.withdrawn.is_empty() => {
+        None if !cell.withdrawn.is_empty() || !base.withdrawn.is_empty() => {
             Judgement::unresolved("something disturbed every block in which both were measured")
         }
         None => Judgement::invalid("no block in which both have this figure"),
@@ -167,14 +180,15 @@ fn judgement(
 
 /// a / b over the blocks in which both have the metric.
 pub(crate) fn ratio(a: &CellSummary, b: &CellSummary, metric: Metric, seed: u64) -> Option<Ratio> {
-    let denominators: BTreeMap<u32, f64> = b.metrics.get(&metric)?.samples.iter().copied().collect();
-    let pairs: Vec<(f64, f64)> = a
-        .metrics
-        .get(&metric)?
-        .samples
-        .iter()
-        .filter(|(block, _)| !a.withdrawn.contains(block) && !b.withdrawn.contains(block))
-        .filter_map(|(block, value)| Some((*value, *denominators.get(block)?)))
-        .collect();
-    stats::paired_ratio(&pairs, seed)
+    stats::paired_ratio(&pairs(a, b, metric), seed)
+}
+
+/// The metric of both in each block in which both have it and nothing disturbed either.
+pub(crate) fn pairs(a: &CellSummary, b: &CellSummary, metric: Metric) -> Vec<(f64, f64)> {
+    let samples =
+        |cell: &CellSummary| cell.metrics.get(&metric).map(|m| m.samples.clone()).unwrap_or_default();
+    let denominators: BTreeMap<u32, f64> = samples(b).into_iter().collect();
+    let undisturbed = |(block, _): &(u32, f64)| !a.withdrawn.contains(block) && !b.withdrawn.contains(block);
+    let pair = |(block, value)| Some((value, *denominators.get(&block)?));
+    samples(a).into_iter().filter(undisturbed).filter_map(pair).collect()
 }

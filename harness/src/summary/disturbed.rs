@@ -2,6 +2,7 @@
 
 use super::Disturbance;
 use crate::bundle::Manifest;
+use crate::conditions::Conditions;
 use crate::sample::{CpuSpan, LaunchRecord, Outcome, Role};
 use crate::scenario::SIMULATED_ID;
 use crate::units::ns_to_s;
@@ -77,7 +78,7 @@ fn seen(record: &LaunchRecord) -> Seen {
     let seconds = conditions.duration_ns.map(ns_to_s).filter(|&s| s > 0.0);
     Seen {
         canary: canary.into_iter().flatten().collect(),
-        steal_share: conditions.steal_share,
+        steal_share: stolen(conditions),
         other_cpu_cores: conditions.other_cpu_s.zip(seconds).map(|(cpu_s, s)| cpu_s / s),
         involuntary_switches_per_s: window.and_then(|w| switches(w, record.threads)),
         swapped_pages: swapped.map(|(read, written)| read + written),
@@ -85,6 +86,14 @@ fn seen(record: &LaunchRecord) -> Seen {
         throttle_events: conditions.throttled,
         pause_s: None,
     }
+}
+
+/// Of the processor time that was wanted, used or not: idle processors lose none, however many there are. Where a bundle does not have the
+/// parts, the share of all time stands.
+fn stolen(conditions: &Conditions) -> Option<f64> {
+    let share =
+        |(steal_s, busy_s): (f64, f64)| (steal_s + busy_s > 0.0).then(|| steal_s / (steal_s + busy_s));
+    conditions.steal_s.zip(conditions.busy_cpu_s).and_then(share).or(conditions.steal_share)
 }
 
 /// Since the launch on the line before, if the two are compared. A cross-check is in no pair.

@@ -3,8 +3,9 @@
 use super::{Failure, Row};
 use crate::bundle::Manifest;
 use crate::sample::{FailureKind, LaunchRecord, Outcome, Role};
+use std::collections::BTreeSet;
 
-/// Rows that could not be launched, failed launches and failed cross-checks; equal failures of one cell are one entry.
+/// Rows that could not be launched, failed launches, those of the control pair's second half, and failed cross-checks; equal failures of one cell are one entry.
 pub(super) fn failures(rows: &[Row], manifest: &Manifest, records: &[LaunchRecord]) -> Vec<Failure> {
     let mut failures: Vec<Failure> = Vec::new();
     for row in rows {
@@ -22,13 +23,16 @@ pub(super) fn failures(rows: &[Row], manifest: &Manifest, records: &[LaunchRecor
         let launches = records.iter().filter(|r| r.role == Role::Measure && r.framework == row.label);
         add_launches(&mut failures, &row.name, row.unavailable.as_deref(), launches.collect());
     }
-    let cross_checks = records.iter().filter(|r| r.role == Role::CrossCheck);
-    let mut labels: Vec<&str> = cross_checks.clone().map(|r| r.framework.as_str()).collect();
-    labels.sort_unstable();
-    labels.dedup();
-    for label in labels {
-        let launches = cross_checks.clone().filter(|r| r.framework == label).collect();
-        add_launches(&mut failures, &format!("{label} (cross-check)"), None, launches);
+    let of_baseline = rows.iter().find(|row| row.is_baseline).and_then(|row| row.unavailable.as_deref());
+    for (role, what, known) in
+        [(Role::Control, "control pair", of_baseline), (Role::CrossCheck, "cross-check", None)]
+    {
+        let of_role = records.iter().filter(|r| r.role == role);
+        let labels: BTreeSet<&str> = of_role.clone().map(|r| r.framework.as_str()).collect();
+        for label in labels {
+            let launches = of_role.clone().filter(|r| r.framework == label).collect();
+            add_launches(&mut failures, &format!("{label} ({what})"), known, launches);
+        }
     }
     failures
 }

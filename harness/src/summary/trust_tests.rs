@@ -4,41 +4,16 @@ use super::*;
 use crate::bundle::ReadPerToken;
 use crate::conditions::Canary;
 use crate::machine::ReadBandwidth;
-use crate::plan::PlannedLaunch;
 use crate::sample::{CpuSpan, Outcome};
-use crate::testing::{self, Speed};
+use crate::testing;
 use crate::units::{rfc3339_utc, unix_s};
 use crate::verdict::Verdict;
 
 const ENGINE: usize = 1;
 const BLOCKS: u32 = 8;
 
-/// Baseline and subject, the subject 20% faster; the control pair's second half at `control` times the baseline's rate.
 fn session(control: f64) -> (Manifest, Vec<LaunchRecord>) {
-    let mut manifest = testing::manifest(&["llama.cpp", "engine"], BLOCKS);
-    manifest.scenario.control = true;
-    let label = manifest.scenario.control_label();
-    let of_baseline = manifest.plan.launches.iter().filter(|l| l.cell.framework == "llama.cpp");
-    let second: Vec<PlannedLaunch> = of_baseline
-        .map(|l| {
-            let mut second = l.clone();
-            (second.role, second.cell.framework) = (Role::Control, label.clone());
-            second.launch_id = second.launch_id.replace("llama.cpp", &label);
-            second
-        })
-        .collect();
-    manifest.plan.launches.extend(second);
-    let workload = manifest.scenario.workloads[0].clone();
-    let records = manifest.plan.launches.iter().map(|l| {
-        let factor = match l.cell.framework.as_str() {
-            "engine" => 1.2,
-            "llama.cpp" => 1.0,
-            _ => control,
-        };
-        let speed = Speed { decode_tok_s: 90.0 * factor, parallel_share: 0.9, anon_mb: 40 };
-        testing::measured(l, speed, &workload)
-    });
-    (manifest.clone(), records.collect())
+    testing::controlled(BLOCKS, control)
 }
 
 fn decode_verdict(summary: &Summary, threads: u32) -> (Verdict, Option<usize>) {
@@ -70,6 +45,59 @@ fn a_baseline_that_differs_from_itself_withdraws_every_verdict() {
         comparisons.for_each(|c| assert!(!c.judgement.verdict.ranks(), "{c:?}"));
     }
     assert!(summary.workloads[0].standings.iter().all(|s| !s.judgement.verdict.ranks()));
+}
+
+#[test]
+fn a_baseline_that_cannot_be_compared_with_itself_withdraws_the_verdicts_of_its_column() {
+    let (mut manifest, mut records) = session(1.0);
+    let label = manifest.scenario.control_label();
+    for record in records.iter_mut().filter(|r| r.framework == label && r.threads == 1) {
+        let planned = manifest.plan.launches.iter().find(|l| l.launch_id == record.launch_id).unwrap();
+        *record = testing::failed(planned, crate::sample::FailureKind::TimedOut, "no answer");
+    }
+    let summary = summarize(&manifest, &records);
+    assert_eq!(summary.noise, None, "the machine was not too noisy where it could be seen");
+    assert_eq!(decode_verdict(&summary, 1).0, Verdict::Unresolved);
+    assert_eq!(decode_verdict(&summary, 2).0, Verdict::Faster);
+    let check = summary.control.iter().find(|c| c.threads == 1).unwrap();
+    assert_eq!((check.judgement.verdict, check.ratio), (Verdict::Invalid, None));
+    assert!(!summary.workloads[0].standing(1).unwrap().judgement.verdict.ranks());
+    let [failure] = &summary.failures[..] else { panic!("{:?}", summary.failures) };
+    assert_eq!((failure.label.as_str(), failure.blocks.len()), (label.as_str(), BLOCKS as usize));
+
+    manifest.scenario.control = false;
+    assert_eq!(decode_verdict(&summarize(&manifest, &records), 1).0, Verdict::Faster);
+}
+
+#[test]
+fn stolen_time_is_a_share_of_what_was_wanted_however_many_processors_idle() {
+    let (manifest, mut records) = session(1.0);
+    let at = |r: &&mut LaunchRecord| r.framework == "engine" && r.threads == 1 && r.block == 3;
+    let conditions = &mut records.iter_mut().find(at).unwrap().conditions;
+    (conditions.steal_s, conditions.busy_cpu_s, conditions.steal_share) = (Some(0.5), Some(9.5), Some(0.001));
+    let summary = summarize(&manifest, &records);
+    let [disturbance] = &summary.disturbances[..] else { panic!("{:?}", summary.disturbances) };
+    assert!(disturbance.reasons[0].1.contains("5.0% (limit 1.0%)"), "{:?}", disturbance.reasons);
+}
+
+#[test]
+fn the_undisturbed_blocks_say_who_leads() {
+    let (mut manifest, mut records) = testing::controlled(12, 1.0);
+    manifest.scenario.limits.major_faults = 5;
+    // The subject's own faults made it slow in half of the blocks, and slower by the median.
+    for record in records.iter_mut().filter(|r| r.framework == "engine" && r.block % 2 == 0) {
+        if let Outcome::Measured(m) = &mut record.outcome {
+            m.cpu.window = Some(CpuSpan { major_faults: Some(9), ..CpuSpan::default() });
+            m.requests.iter_mut().flat_map(|r| &mut r.token_at_ns).for_each(|ns| *ns *= 2);
+        }
+    }
+    let summary = summarize(&manifest, &records);
+    let median =
+        |row: usize| summary.workloads[0].cell(row, 1).unwrap().estimate(Metric::Decode).unwrap().value;
+    assert!(median(ENGINE) < median(0), "{} {}", median(ENGINE), median(0));
+    let standing = summary.workloads[0].standing(1).unwrap();
+    assert_eq!((standing.leader, standing.second), (ENGINE, Some(0)));
+    assert!(standing.ratio.unwrap().value > 1.1);
 }
 
 #[test]
@@ -138,7 +166,8 @@ fn what_a_launch_does_to_itself_takes_out_that_row_alone() {
     };
     let withdrawn =
         |summary: &Summary, row: usize| summary.workloads[0].cell(row, 1).unwrap().withdrawn.len();
-    let n_control = |summary: &Summary| summary.control.iter().find(|c| c.threads == 1).unwrap().ratio.n;
+    let n_control =
+        |summary: &Summary| summary.control.iter().find(|c| c.threads == 1).unwrap().ratio.unwrap().n;
     let all = BLOCKS as usize;
 
     let subject = disturbed("engine", Role::Measure);

@@ -114,10 +114,13 @@ mod tests {
             manifest.scenario.frameworks[row].variant =
                 Some(crate::scenario::Variant { of: "pair".to_owned(), settings });
         }
-        manifest.scenario.baseline = "lm-studio".to_owned();
-        let summary = summarize(&manifest, &records);
-        let standing = summary.workloads[0].standing(1).expect("ranked");
-        let label = |row: usize| summary.rows[row].label.as_str();
-        assert_eq!((label(standing.leader), standing.second.map(label)), ("openvino", Some("engine")));
+        // The second variant is in the main tables where it is the baseline.
+        for baseline in ["lm-studio", "llama.cpp"] {
+            manifest.scenario.baseline = baseline.to_owned();
+            let summary = summarize(&manifest, &records);
+            let standing = summary.workloads[0].standing(1).expect("ranked");
+            let label = |row: usize| summary.rows[row].label.as_str();
+            assert_eq!((label(standing.leader), standing.second.map(label)), ("openvino", Some("engine")));
+        }
     }
 }

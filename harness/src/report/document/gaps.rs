@@ -186,8 +186,9 @@ fn threads(run: &Run, first: &Pair, last: &Pair) -> Option<Cause> {
     };
     let pairs: Vec<(f64, f64)> = cells[0].iter().filter_map(of_block).collect();
     let change = paired_ratio(&pairs, run.source.manifest.seed)?;
-    let judgement = match &run.summary.noise {
-        Some(noise) => Judgement::unresolved(noise.clone()),
+    let noise_at = |pair: &Pair| run.summary.noise_at(&pair.workload.workload.name, pair.threads);
+    let judgement = match noise_at(first).or_else(|| noise_at(last)) {
+        Some(noise) => Judgement::unresolved(noise),
         None => judge(Metric::Decode, &change, run.summary.margin),
     };
     Some(Cause::Threads {
