@@ -191,7 +191,7 @@ pub fn compare(a: Side, b: Side, across_machines: bool) -> Result<Comparison, Ve
     if !reasons.is_empty() {
         return Err(reasons);
     }
-    let is_other_machine = a.manifest.machine.id != b.manifest.machine.id;
+    let is_other_machine = a.manifest.machine.unlike(&b.manifest.machine).is_some();
     let (sum_a, sum_b) = (summarize(a.manifest, a.records), summarize(b.manifest, b.records));
     let pair = Pair {
         a: &sum_a,

@@ -17,12 +17,16 @@ use sha2::{Digest, Sha256};
 /// The machine.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Machine {
-    /// Stable, anonymous: a hash over CPU model, core count and memory size; not the host name.
+    /// Stable, anonymous: a hash over CPU model and its numbers, core count and memory size; not the host name.
     pub id: String,
     /// Short name used in bundle ids: the CPU model as a slug, or what `--host-label` gave.
     pub label: String,
     /// CPU model as the system names it.
     pub cpu: String,
+    /// The numbers by which the maker tells its processors apart, where the system has them: `family 25, model 17`; `implementer 0x41, part
+    /// 0xd40`. A virtual machine may give one name to several generations.
+    #[serde(default)]
+    pub cpu_numbers: Option<String>,
     /// `x86_64`, `aarch64`
     pub arch: String,
     /// Instruction-set flags that matter for inference (avx2, fma, f16c, avx512f, avx512_vnni, neon, dotprod, i8mm, …).
@@ -132,6 +136,34 @@ impl Machine {
         machine
     }
 
+    /// How `other` is another machine, or one of another kind; `None` where nothing tells the two apart. Bundles made before
+    /// [`Machine::cpu_numbers`] have one id for processors of one name: the caches of a core tell some of them apart.
+    pub fn unlike(&self, other: &Machine) -> Option<String> {
+        let core_caches = |m: &Machine| -> Vec<(String, u64)> {
+            m.caches
+                .iter()
+                .filter(|(name, _)| name.starts_with("L1") || name.starts_with("L2"))
+                .cloned()
+                .collect()
+        };
+        let said = |m: &Machine| {
+            let numbers = m.cpu_numbers.as_ref().map(|numbers| format!(", {numbers}")).unwrap_or_default();
+            format!("{} ({}{numbers})", m.id, m.cpu)
+        };
+        let (own, others) = (core_caches(self), core_caches(other));
+        match self.id == other.id {
+            false => Some(format!("{} and {}", said(self), said(other))),
+            true if own.is_empty() || others.is_empty() || own == others => None,
+            true => {
+                let kib = |caches: &[(String, u64)]| {
+                    let each = caches.iter().map(|(name, bytes)| format!("{name} {} KiB", bytes >> 10));
+                    each.collect::<Vec<_>>().join(", ")
+                };
+                Some(format!("{} with {} and with {}", said(self), kib(&own), kib(&others)))
+            }
+        }
+    }
+
     /// Takes over what [`measure_in_child`] found.
     pub fn take_yardsticks(&mut self, measured: Yardsticks) {
         self.read_bandwidth = measured.read_bandwidth;
@@ -163,7 +195,8 @@ impl Machine {
     fn name_it(&mut self) {
         // Kernels reserve a little more or less: whole GiB tell machines apart well enough.
         let memory_gib = self.memory_bytes.div_ceil(1 << 30);
-        let identity = format!("{}|{}|{}|{memory_gib}", self.cpu, self.arch, self.cores);
+        let numbers = self.cpu_numbers.as_ref().map(|numbers| format!("|{numbers}")).unwrap_or_default();
+        let identity = format!("{}|{}|{}|{memory_gib}{numbers}", self.cpu, self.arch, self.cores);
         let hash = Sha256::digest(identity.as_bytes());
         self.id = hash[..6].iter().map(|b| format!("{b:02x}")).collect();
         self.label = slug(&self.cpu);
@@ -206,6 +239,32 @@ mod tests {
         assert_eq!((m.id.len(), m.arch.as_str()), (12, std::env::consts::ARCH));
         assert_eq!(m.id, Machine::detect().id);
     }
+
+    #[test]
+    fn processors_of_one_name_are_told_apart() {
+        let named = |numbers: Option<&str>| {
+            let mut machine = Machine {
+                cpu: "AMD EPYC".to_owned(),
+                cpu_numbers: numbers.map(str::to_owned),
+                caches: vec![("L1d".to_owned(), 32 << 10), ("L3".to_owned(), 32 << 20)],
+                ..Machine::default()
+            };
+            machine.name_it();
+            machine
+        };
+        let (older, newer) = (named(Some("family 25, model 17")), named(Some("family 26, model 2")));
+        let said = older.unlike(&newer).unwrap();
+        assert!(said.contains("(AMD EPYC, family 25, model 17) and ") && said.contains("model 2)"), "{said}");
+        assert_eq!(older.unlike(&older), None);
+
+        let mut other = named(None);
+        other.caches[0].1 = 48 << 10;
+        let said = named(None).unlike(&other).unwrap();
+        assert!(said.ends_with("(AMD EPYC) with L1d 32 KiB and with L1d 48 KiB"), "{said}");
+        other.caches = vec![("L3".to_owned(), 16 << 20)];
+        assert_eq!(named(None).unlike(&other), None, "a share of the last cache may be another");
+    }
+
     #[test]
     fn machines_of_older_manifests_read_and_what_they_lack_is_unavailable() {
         let runs = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../reports/runs");

@@ -13,26 +13,23 @@ pub(super) fn reasons(a: Side, b: Side, across_machines: bool) -> Vec<String> {
     let (ma, mb) = (a.manifest, b.manifest);
     let (sa, sb) = (&ma.scenario, &mb.scenario);
     let mut reasons = Vec::new();
-    let mut must_equal = |what: &str, in_a: &str, in_b: &str, hint: &str| {
+    if let Some(unlike) = ma.machine.unlike(&mb.machine).filter(|_| !across_machines) {
+        let hint = "`--across-machines` shows both, without verdicts";
+        reasons.push(format!("A and B are of two machines, {unlike}; {hint}"));
+    }
+    let mut must_equal = |what: &str, in_a: &str, in_b: &str| {
         if in_a != in_b {
-            reasons.push(format!("{what} differs: {in_a} in A, {in_b} in B{hint}"));
+            reasons.push(format!("{what} differs: {in_a} in A, {in_b} in B"));
         }
     };
-    must_equal("the model (sha256)", &ma.model.sha256, &mb.model.sha256, "");
-    if !across_machines {
-        let hint = "; `--across-machines` shows both, without verdicts";
-        let said = |m: &Manifest| format!("{} ({})", m.machine.id, m.machine.cpu);
-        if ma.machine.id != mb.machine.id {
-            must_equal("the machine", &said(ma), &said(mb), hint);
-        }
-    }
-    must_equal("the KV type", &sa.kv_type, &sb.kv_type, "");
-    must_equal("the batch", &sa.batch.to_string(), &sb.batch.to_string(), "");
+    must_equal("the model (sha256)", &ma.model.sha256, &mb.model.sha256);
+    must_equal("the KV type", &sa.kv_type, &sb.kv_type);
+    must_equal("the batch", &sa.batch.to_string(), &sb.batch.to_string());
     let mut n_common = 0;
     for workload in &sb.workloads {
         if let Some(other) = sa.workload(&workload.name) {
             n_common += 1;
-            must_equal(&format!("the workload {}", workload.name), &work(other), &work(workload), "");
+            must_equal(&format!("the workload {}", workload.name), &work(other), &work(workload));
         }
     }
     if n_common == 0 {

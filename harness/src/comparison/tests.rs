@@ -204,8 +204,8 @@ fn every_reason_against_comparing_is_given_at_once() {
     }
     let reasons = compare(side(&a), side(&b), false).unwrap_err();
     let begins = [
+        "A and B are of two machines, m-0011223344 (Test CPU 9000) and m-2 (Test CPU 9000); `--across-machines`",
         "the model (sha256) differs: ab12",
-        "the machine differs: m-0011223344 (Test CPU 9000) in A, m-2 (Test CPU 9000) in B; `--across-machines`",
         "the KV type differs: f16 in A, f32 in B",
         "the batch differs: 512 in A, 64 in B",
         "the workload chat differs: 128 prompt + 32 generated tokens in a context of 256 in A, 128 prompt + 32",

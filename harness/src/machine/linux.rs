@@ -13,6 +13,7 @@ pub fn describe(t: &Texts) -> Machine {
     let n_processors = values(&t.cpuinfo, "processor").filter(|v| v.parse::<u32>().is_ok()).count() as u32;
     Machine {
         cpu: cpu_model(t),
+        cpu_numbers: cpu_numbers(&t.cpuinfo),
         isa: isa(&t.cpuinfo),
         cores: cores(t).unwrap_or(n_processors),
         logical: allowed(&t.self_status).unwrap_or(n_processors),
@@ -76,6 +77,16 @@ fn arm_model(cpuinfo: &str) -> Option<String> {
     let part = values(cpuinfo, "CPU part").next()?;
     let known = ARM_PARTS.iter().find(|(i, p, _)| (*i, *p) == (implementer, part));
     Some(known.map_or_else(|| format!("Arm {implementer}:{part}"), |(_, _, name)| (*name).to_owned()))
+}
+
+/// Family and model of x86, implementer and part of Arm.
+fn cpu_numbers(cpuinfo: &str) -> Option<String> {
+    let both = |(first, one): (&str, &str), (second, other): (&str, &str)| {
+        let (a, b) = (values(cpuinfo, first).next()?, values(cpuinfo, second).next()?);
+        Some(format!("{one} {a}, {other} {b}"))
+    };
+    both(("cpu family", "family"), ("model", "model"))
+        .or_else(|| both(("CPU implementer", "implementer"), ("CPU part", "part")))
 }
 
 /// Flags of /proc/cpuinfo that matter for inference, and how they are commonly called.

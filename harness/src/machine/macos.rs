@@ -32,6 +32,7 @@ pub fn describe(t: &Texts) -> Machine {
     let count = |name: &str| number(name).and_then(|n| u32::try_from(n).ok());
     Machine {
         cpu: value(&t.sysctl, "machdep.cpu.brand_string").unwrap_or_default().to_owned(),
+        cpu_numbers: value(&t.sysctl, "hw.cpufamily").map(|number| format!("family {number}")),
         isa: isa(&t.sysctl),
         cores: count("hw.physicalcpu").unwrap_or(0),
         logical: count("hw.logicalcpu").unwrap_or(0),

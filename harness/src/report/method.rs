@@ -149,6 +149,7 @@ fn plan(manifest: &Manifest) -> String {
 }
 
 fn machine(manifest: &Manifest) -> Vec<Cells> {
+    let numbers = manifest.machine.cpu_numbers.as_deref().map(|n| format!(", {}", md(n))).unwrap_or_default();
     const UNTOLD: &str = "unavailable";
     let m = &manifest.machine;
     let told = |text: &Option<String>| text.as_deref().map_or(UNTOLD.to_owned(), md);
@@ -162,7 +163,10 @@ fn machine(manifest: &Manifest) -> Vec<Cells> {
     let bandwidth = bandwidth.collect();
     let peak = m.peak.iter().map(peak_words).collect();
     let rows = [
-        ("CPU", format!("{} ({}), {} cores, {} logical", md(&m.cpu), md(&m.arch), m.cores, m.logical)),
+        (
+            "CPU",
+            format!("{}{} ({}), {} cores, {} logical", md(&m.cpu), numbers, md(&m.arch), m.cores, m.logical),
+        ),
         ("Instruction sets", list(m.isa.iter().map(|i| md(i)).collect())),
         (
             "Clock, as the system gives it",

@@ -199,7 +199,10 @@ fn a_run_is_not_resumed_on_another_machine() {
     std::fs::remove_file(dir.join("complete.json")).expect("there");
     let assert = place.run(&["--resume", &dir.display().to_string()]).code(2);
     let stderr = String::from_utf8_lossy(&assert.get_output().stderr).into_owned();
-    assert!(stderr.contains("cannot be resumed: it was begun on another machine, elsewhere ("), "{stderr}");
+    assert!(
+        stderr.contains("cannot be resumed: it was begun on another machine, then and now elsewhere ("),
+        "{stderr}"
+    );
     assert_eq!(std::fs::read(dir.join("samples.jsonl")).expect("there"), b"");
 }
 

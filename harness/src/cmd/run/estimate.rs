@@ -41,7 +41,7 @@ impl History {
         let Ok(entries) = std::fs::read_dir(runs) else { return history };
         for entry in entries.flatten().filter(|e| e.path().join("manifest.json").is_file()) {
             let Ok(bundle) = crate::bundle::read(&entry.path()) else { continue };
-            let is_like = bundle.manifest.machine.id == manifest.machine.id
+            let is_like = bundle.manifest.machine.unlike(&manifest.machine).is_none()
                 && bundle.manifest.model.sha256 == manifest.model.sha256;
             if is_like {
                 let measured = bundle.records.iter().filter(|r| matches!(r.outcome, Outcome::Measured(_)));

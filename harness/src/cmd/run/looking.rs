@@ -40,15 +40,10 @@ pub(super) fn machine(scenario: &Scenario) -> Result<Machine> {
 
 /// A run compares its launches with each other: none may come from another machine.
 pub(super) fn check_same_machine(then: &Machine, now: &Machine) -> Result<(), String> {
-    if then.id == now.id {
-        return Ok(());
-    }
-    let said = |m: &Machine| format!("{} ({})", printable(&m.id), printable(&m.cpu));
+    let Some(unlike) = then.unlike(now) else { return Ok(()) };
     Err(format!(
-        "it was begun on another machine, {}, and this one is {}; go on there, leave it at what was measured with --end, \
-         or start a new run",
-        said(then),
-        said(now)
+        "it was begun on another machine, then and now {}; go on there, leave it at what was measured with --end, or start a new run",
+        printable(&unlike)
     ))
 }
 

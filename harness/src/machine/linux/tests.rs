@@ -6,6 +6,8 @@ use super::*;
 const X86_CPUINFO: &str = "\
 processor\t: 0
 vendor_id\t: GenuineIntel
+cpu family\t: 6
+model\t\t: 143
 model name\t: Intel(R) Xeon(R) Processor
 cpu MHz\t\t: 2600.000
 physical id\t: 0
@@ -64,6 +66,7 @@ fn x86() -> Texts {
 fn a_virtual_x86_machine() {
     let m = describe(&x86());
     assert_eq!(m.cpu, "Intel(R) Xeon(R) Processor");
+    assert_eq!(m.cpu_numbers.as_deref(), Some("family 6, model 143"));
     let isa =
         ["sse4.2", "avx", "avx2", "fma", "f16c", "bmi2", "avx_vnni", "avx512f", "avx512_vnni", "amx_int8"];
     assert_eq!(m.isa, strings(&isa));
@@ -88,6 +91,7 @@ fn an_arm_machine() {
     };
     let m = describe(&texts);
     assert_eq!(m.cpu, "Neoverse-V1");
+    assert_eq!(m.cpu_numbers.as_deref(), Some("implementer 0x41, part 0xd40"));
     assert_eq!(m.isa, strings(&["neon", "fp16", "dotprod", "i8mm", "bf16", "sve"]));
     assert_eq!((m.cores, m.logical, m.nominal_ghz), (2, 2, Some(2.6)));
     assert_eq!(m.hypervisor.as_deref(), Some("Amazon EC2 c7g.large"));
