@@ -7,15 +7,20 @@ use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 type Work<'a> = &'a (dyn Fn(&Worker<'_>) + Sync);
+/// The same without a lifetime: threads wait for it longer than any one pass lasts.
+type Lent = *const (dyn Fn(&Worker<'_>) + Sync + 'static);
 
 /// A pass on offer.
 #[derive(Clone, Copy)]
 struct Offer {
-    /// Borrowed for the pass only; the lifetime is erased because threads wait for it longer than any one pass lasts.
-    work: Work<'static>,
+    /// Points to something for the pass only: who takes the offer later, or has no part in it, must not follow it.
+    work: Lent,
     /// Workers asked for, the caller included.
     threads: usize,
 }
+
+// SAFETY: the pointer is followed only while what it points to, which is `Sync`, is lent to all workers (`Desk::serve`).
+unsafe impl Send for Offer {}
 
 /// Hands passes to the workers, one at a time.
 pub(super) struct Desk {
@@ -43,12 +48,12 @@ impl Desk {
     /// Offers `work` to workers 1 … `threads − 1`, does the caller's part by `own`, and waits for all. One call at a time.
     pub(super) fn run(&self, threads: usize, work: Work<'_>, own: impl FnOnce(Work<'_>)) {
         if threads > 1 {
-            // SAFETY: the offer is taken by workers 1 … threads − 1 only, each exactly once (it counts the offers that it has seen),
-            // and this function returns only when all of them have said that they are done with it.
-            let work = unsafe { std::mem::transmute::<Work<'_>, Work<'static>>(work) };
+            let lent: *const (dyn Fn(&Worker<'_>) + Sync + '_) = work;
+            // SAFETY: only the lifetime changes, and a pointer makes no promise by it.
+            let lent = unsafe { std::mem::transmute::<*const (dyn Fn(&Worker<'_>) + Sync + '_), Lent>(lent) };
             self.done.0.store(0, Ordering::Relaxed);
             let mut offer = self.offer.lock().unwrap_or_else(PoisonError::into_inner);
-            *offer = Some(Offer { work, threads });
+            *offer = Some(Offer { work: lent, threads });
             self.offered.0.fetch_add(1, Ordering::Release);
             drop(offer);
             self.bell.notify_all();
@@ -71,13 +76,16 @@ impl Desk {
         loop {
             let Some(offer) = self.next(&mut seen) else { return };
             if idx < offer.threads {
-                work(offer.work);
+                // SAFETY: worker `idx` has a part in this pass and has not said yet that it is done, so `run`, which lent the work
+                // and waits for all workers 1 … threads − 1, has not returned. Each takes an offer once: it counts those that it has
+                // seen, and no other is made before it is done.
+                work(unsafe { &*offer.work });
                 self.done.0.fetch_add(1, Ordering::Release);
             }
         }
     }
 
-    /// The newest offer, once there are more than `seen`; `None` when the desk has closed.
+    /// The newest offer, which may be over, once there are more than `seen`; `None` when the desk has closed.
     fn next(&self, seen: &mut usize) -> Option<Offer> {
         let unchanged = |seen: usize| self.offered.0.load(Ordering::Acquire) == seen;
         let started = Instant::now();
@@ -110,5 +118,36 @@ impl Drop for WaitOnDrop<'_> {
                 std::thread::yield_now();
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_worker_that_wakes_after_a_pass_without_it_finds_an_offer_that_is_over() {
+        let desk = Desk::new(Duration::ZERO);
+        let served = AtomicUsize::new(0);
+        std::thread::scope(|scope| {
+            let serve = |idx: usize| {
+                desk.serve(idx, |_| {
+                    served.fetch_add(idx, Ordering::Relaxed);
+                });
+            };
+            scope.spawn(move || serve(1));
+            let kept: Vec<usize> = vec![1, 2, 3];
+            let work = |_: &Worker<'_>| assert_eq!(kept.len(), 3);
+            desk.run(2, &work, |_| ());
+            drop(kept);
+            // Worker 2 comes only now; the offer is there still, and what it points to is gone.
+            let mut seen = 0;
+            assert_eq!(desk.next(&mut seen).map(|offer| offer.threads), Some(2));
+            let late = scope.spawn(move || serve(2));
+            desk.run(3, &|_| (), |_| ());
+            desk.close();
+            late.join().unwrap();
+        });
+        assert_eq!(served.into_inner(), 1 + 1 + 2);
     }
 }
