@@ -65,8 +65,10 @@ impl Desk {
 
     /// Lets the workers go.
     pub(super) fn close(&self) {
-        *self.offer.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        let mut offer = self.offer.lock().unwrap_or_else(PoisonError::into_inner);
+        *offer = None;
         self.offered.0.fetch_add(1, Ordering::Release);
+        drop(offer);
         self.bell.notify_all();
     }
 
