@@ -344,6 +344,7 @@ impl<E: Element> Span<'_, E> {
 #[inline(always)]
 fn weigh<S: Simd>(s: S, row: &mut [f32], seen: usize, softmax: &mut Softmax, sums: &mut [f32]) {
     row[seen..].fill(f32::NEG_INFINITY);
+    // Of those that are no NaN: a NaN comes through `exp` into the sums.
     let mut largest = s.splat(f32::NEG_INFINITY);
     for scores in row.chunks_exact(S::LANES) {
         largest = s.max(s.load(scores), largest);
@@ -434,6 +435,33 @@ mod tests {
                     let got = f64::from(got[row * WIDTH + i]);
                     assert!((got - want[i]).abs() < 1e-5, "{first}+{tokens}, row {row}: {got} {}", want[i]);
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn a_nan_in_a_query_or_a_key_shows_in_what_sees_it_and_nowhere_else() {
+        let (positions, row) = (300, GROUP * WIDTH);
+        for level in Level::available() {
+            let whole = run(level, &case(positions, 2), positions - 2, 0..2);
+            let mut damaged = case(positions, 2);
+            damaged.queries[WIDTH + 5] = f32::NAN;
+            let got = run(level, &damaged, positions - 2, 0..2);
+            let (before, after) = (&got[..WIDTH], &got[2 * WIDTH..]);
+            assert!(got[WIDTH..2 * WIDTH].iter().all(|x| x.is_nan()), "{}", level.name());
+            assert_eq!((before, after), (&whole[..WIDTH], &whole[2 * WIDTH..]), "{}", level.name());
+            // In the first span, in a middle one, and in the last position, which only the last token sees.
+            for at in [0, 131, positions - 1] {
+                let mut damaged = case(positions, 2);
+                write(&mut damaged.keys, &mut damaged.values, WIDTH, at, &[f32::NAN; WIDTH], &[0.0; WIDTH]);
+                let got = run(level, &damaged, positions - 2, 0..2);
+                assert!(got[row..].iter().all(|x| x.is_nan()), "{}, position {at}", level.name());
+                let first_sees = at < positions - 1;
+                assert!(
+                    got[..row].iter().all(|x| x.is_nan() == first_sees),
+                    "{}, position {at}",
+                    level.name()
+                );
             }
         }
     }

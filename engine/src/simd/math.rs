@@ -6,15 +6,16 @@ use super::Simd;
 const EXP_LOWEST: f32 = -87.336;
 const EXP_HIGHEST: f32 = 88.37;
 
-/// e^x within 2 ulp for x in −87.3…88.3, 0 below, e^88.37 above.
+/// e^x within 2 ulp for x in −87.3…88.3, 0 below, e^88.37 above, NaN of a NaN.
 ///
 /// Range reduction by Cody and Waite (x = n·ln 2 + r), then the Taylor polynomial of degree 7 on |r| ≤ ln 2 / 2.
 #[inline(always)]
 pub(crate) fn exp<S: Simd>(s: S, x: S::F) -> S::F {
-    let clamped = s.max(x, s.splat(EXP_LOWEST));
+    // `max` returns its second operand where one is NaN: so a NaN stays one.
+    let clamped = s.max(s.splat(EXP_LOWEST), x);
     // min(a, b) = −max(−a, −b)
     let zero = s.splat(0.0);
-    let clamped = s.sub(zero, s.max(s.sub(zero, clamped), s.splat(-EXP_HIGHEST)));
+    let clamped = s.sub(zero, s.max(s.splat(-EXP_HIGHEST), s.sub(zero, clamped)));
     // Adding 1.5 · 2^23 rounds to the nearest integer, ties to even.
     let magic = s.splat(12_582_912.0);
     let n = s.sub(s.mul_add(clamped, s.splat(std::f32::consts::LOG2_E), magic), magic);
@@ -71,6 +72,21 @@ mod tests {
             assert_eq!(&got[..4], &[0.0, 0.0, 0.0, 1.0]);
             assert!(got[4].is_finite() && got[5].is_finite());
             assert_eq!(got[6], 1.0);
+        }
+    }
+
+    #[test]
+    fn a_nan_stays_one_and_disturbs_no_other_lane() {
+        for level in Level::available() {
+            for nan in [f32::NAN, -f32::NAN, f32::from_bits(0x7f80_0001)] {
+                let got = level.dispatch(Exp([nan, 1.0, nan, 0.0, -100.0, nan, 1.0, nan]));
+                let want = level.dispatch(Exp([0.0, 1.0, 0.0, 0.0, -100.0, 0.0, 1.0, 0.0]));
+                for (i, (got, want)) in got.iter().zip(want).enumerate() {
+                    let is_nan = matches!(i, 0 | 2 | 5 | 7);
+                    let right = if is_nan { got.is_nan() } else { got.to_bits() == want.to_bits() };
+                    assert!(right, "{}: lane {i} is {got}", level.name());
+                }
+            }
         }
     }
 }
