@@ -14,6 +14,8 @@ pub const MAX_NAME_BYTES: u64 = 64;
 pub const MAX_STRING_BYTES: u64 = 64 << 20;
 /// Elements of an array value.
 pub const MAX_ARRAY_LEN: u64 = 1 << 24;
+/// Tokens of a vocabulary: of its list, and of the embedding table.
+pub const MAX_VOCAB: u64 = 1 << 22;
 /// Dimensions of a tensor.
 pub const MAX_DIMS: u32 = 4;
 /// The alignment of tensor data, in bytes.

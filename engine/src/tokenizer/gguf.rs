@@ -1,6 +1,6 @@
 //! The vocabulary out of a GGUF file.
 
-use super::{TokenType, Tokenizer, Vocab};
+use super::{TokenType, Tokenizer, Vocab, vocab::check_count};
 use crate::gguf::Gguf;
 use crate::{Error, Result};
 
@@ -10,7 +10,9 @@ impl Tokenizer {
     /// # Errors
     /// As [`Tokenizer::new`], with the file and the place of the key.
     pub fn from_gguf(gguf: &Gguf) -> Result<Self> {
-        Self::new(vocab(gguf)?).map_err(|error| locate(gguf, error))
+        let n_tokens = gguf.require_strings("tokenizer.ggml.tokens")?.len();
+        let checked = check_count(n_tokens).and_then(|()| Self::new(vocab(gguf)?));
+        checked.map_err(|error| locate(gguf, error))
     }
 }
 
@@ -21,7 +23,6 @@ fn vocab(gguf: &Gguf) -> Result<Vocab> {
         None => Ok(Vec::new()),
     };
     let types = gguf.i32s("tokenizer.ggml.token_type")?.unwrap_or_default();
-    gguf.require_strings("tokenizer.ggml.tokens")?;
     Ok(Vocab {
         model: gguf.require_str("tokenizer.ggml.model")?.to_owned(),
         pre: text("tokenizer.ggml.pre")?,

@@ -2,6 +2,7 @@
 
 use foldhash::{HashSet, HashSetExt};
 
+use crate::gguf::caps::MAX_VOCAB;
 use crate::{Error, ErrorKind, Result};
 
 /// What GGUF's `tokenizer.ggml.*` keys say. Empty `scores` or `types` mean that the key is absent.
@@ -83,14 +84,22 @@ pub(super) fn refuse(kind: ErrorKind, key: &str, message: impl Into<String>) -> 
     Error::new(kind, message).at_key(format!("tokenizer.ggml.{key}"))
 }
 
+/// Refuses a vocabulary of so many tokens. Each costs a hundred bytes and more, though it takes eight in the file: so this comes before
+/// they are copied.
+pub(super) fn check_count(n_tokens: usize) -> Result<()> {
+    if n_tokens == 0 || n_tokens as u64 > MAX_VOCAB {
+        let message = format!("{n_tokens} tokens; between 1 and {MAX_VOCAB} are supported");
+        return Err(refuse(ErrorKind::Bounds, "tokens", message));
+    }
+    Ok(())
+}
+
 impl Vocab {
     /// Checks lengths, ids, bytes, scores and duplicates, and fills in what llama.cpp would:
     /// types, scores, names for empty tokens.
     pub(super) fn validate(mut self) -> Result<Self> {
         let n_tokens = self.tokens.len();
-        if n_tokens == 0 || n_tokens > i32::MAX as usize {
-            return Err(refuse(ErrorKind::Bounds, "tokens", format!("{n_tokens} tokens")));
-        }
+        check_count(n_tokens)?;
         self.check_lengths()?;
         self.check_ids()?;
         if let Some(id) = self.scores.iter().position(|score| score.is_nan()) {
@@ -193,6 +202,7 @@ mod tests {
     #[test]
     fn refusals_name_the_key() {
         check(|v| v.tokens.clear(), ErrorKind::Bounds, "tokens");
+        check(|v| v.tokens.resize(MAX_VOCAB as usize + 1, Vec::new()), ErrorKind::Bounds, "tokens");
         check(|v| v.tokens[1] = b"a".to_vec(), ErrorKind::Duplicate, "tokens");
         check(|v| v.scores = vec![0.0], ErrorKind::Bounds, "scores");
         check(|v| v.scores = vec![0.0, f32::NAN, 0.0, 0.0], ErrorKind::Value, "scores");

@@ -2,6 +2,7 @@
 
 use crate::arch::{Config, Loader, refuse};
 use crate::error::{ErrorKind, Result};
+use crate::gguf::caps::MAX_VOCAB;
 use crate::kernels::rope::{Pairs, Rope, Scaling};
 
 /// Bounds that no model of this architecture comes near.
@@ -10,7 +11,6 @@ const MAX_WIDTH: u64 = 1 << 17;
 const MAX_HEADS: u64 = 1024;
 pub(super) const MAX_HEAD_DIM: u64 = 1024;
 const MAX_CONTEXT: u64 = 1 << 24;
-const MAX_VOCAB: u64 = 1 << 22;
 
 /// The hyperparameters.
 pub(super) fn config(loader: &Loader<'_>) -> Result<Config> {
