@@ -6,6 +6,7 @@ use crate::kernels::act::{Form, Place, quantize, round};
 use crate::kernels::matmul::{Input, Panels, Walk, tile_tokens};
 use crate::simd::{Group, Level};
 use std::num::NonZero;
+use std::ops::Range;
 
 /// Blocks in the rows of the tests: one, odd and even numbers, and as many as in a real row.
 const BLOCKS: [usize; 6] = [1, 2, 3, 8, 13, 45];
@@ -74,20 +75,26 @@ impl Case {
         x: Vec<f32>,
         w: &[f32],
     ) -> Self {
-        let row_bytes = cols / format.block_len * format.block_bytes;
-        let mut rows = vec![0; n_panels * PANEL_ROWS * row_bytes];
+        let mut rows = vec![0; n_panels * PANEL_ROWS * cols / format.block_len * format.block_bytes];
         (format.encode)(w, &mut rows);
-        let mut weights = vec![0.0; n_panels * PANEL_ROWS * cols];
-        (format.decode)(&rows, &mut weights);
-        let panel_bytes = format.packing.panel_bytes(cols);
-        let mut panels = vec![0; n_panels * panel_bytes];
-        for (p, out) in panels.chunks_exact_mut(panel_bytes).enumerate() {
+        let weights = vec![0.0; n_panels * PANEL_ROWS * cols];
+        let panels = vec![0; n_panels * format.packing.panel_bytes(cols)];
+        let mut groups = vec![Group::ZERO; if is_integer(format) { x.len() / GROUP } else { 0 }];
+        quantize(Level::Scalar, &x[..groups.len() * GROUP], &mut groups, Place { of: 1, token: 0 });
+        let mut case = Case { format, cols, tokens, weights, panels, floats: x, groups };
+        case.set_rows(&rows);
+        case
+    }
+
+    /// Takes other weights, in the bytes of a file.
+    fn set_rows(&mut self, rows: &[u8]) {
+        let Self { format, cols, .. } = *self;
+        let row_bytes = cols / format.block_len * format.block_bytes;
+        (format.decode)(rows, &mut self.weights);
+        for (p, out) in self.panels.chunks_exact_mut(format.packing.panel_bytes(cols)).enumerate() {
             let row = |l| &rows[(p * PANEL_ROWS + l) * row_bytes..][..row_bytes];
             format.packing.pack(std::array::from_fn(row), out);
         }
-        let mut groups = vec![Group::ZERO; if is_integer(format) { x.len() / GROUP } else { 0 }];
-        quantize(Level::Scalar, &x[..groups.len() * GROUP], &mut groups, Place { of: 1, token: 0 });
-        Case { format, cols, tokens, weights, panels, floats: x, groups }
     }
 
     fn run(&self, level: Level) -> Vec<f32> {
@@ -175,11 +182,8 @@ fn blocks_of_hostile_bits_do_not_panic() {
     // Scales that are NaN or infinite: the levels need not agree in the payload of a NaN, but in that it is one.
     let check_levels = |format: &'static Format, rows: &[u8], x: fn(usize) -> Vec<f32>| {
         let cols = 2 * format.block_len.max(GROUP);
-        let row_bytes = cols / format.block_len * format.block_bytes;
         let mut case = Case::new(format, cols, 5, 1, x(5 * cols), &vec![0.0; PANEL_ROWS * cols]);
-        (format.decode)(rows, &mut case.weights);
-        let row = |l| &rows[l * row_bytes..][..row_bytes];
-        format.packing.pack(std::array::from_fn(row), &mut case.panels);
+        case.set_rows(rows);
         let scalar = case.run(Level::Scalar);
         for level in Level::available() {
             for (a, b) in case.run(level).iter().zip(&scalar) {
@@ -261,15 +265,48 @@ fn packing_is_hardly_larger_than_the_file() {
     }
 }
 
+/// Where blocks keep what is no quant: each f16, and bytes of scales. The lowest quants are bits of 0 and the highest of 1, but for signed bytes.
+const LAYOUTS: [(&str, &[usize], Range<usize>); 11] = [
+    ("Q4_0", &[0], 0..0),
+    ("Q4_1", &[0, 2], 0..0),
+    ("Q5_0", &[0], 0..0),
+    ("Q5_1", &[0, 2], 0..0),
+    ("Q8_0", &[0], 0..0),
+    ("Q2_K", &[80, 82], 0..16),
+    ("Q3_K", &[108], 96..108),
+    ("Q4_K", &[0, 2], 4..16),
+    ("Q5_K", &[0, 2], 4..16),
+    ("Q6_K", &[208], 192..208),
+    ("IQ4_NL", &[0], 0..0),
+];
+
 #[test]
 fn extremes_of_the_integer_path_do_not_saturate() {
+    // Signs of activations of full magnitude: all alike, and changing at every column, every second one, every fourth...
+    let sign = |token: usize, column: usize| {
+        let flips = [0, column, column >> 1, column >> 2, column >> 3, column >> 4][token / 2] + token;
+        if flips.is_multiple_of(2) { 1.0 } else { -1.0 }
+    };
     for format in FORMATS.iter().filter(|f| is_integer(f)) {
-        let cols = 2 * format.block_len;
-        for (w_sign, x_sign) in [(1.0, 1.0), (1.0, -1.0), (-1.0, 1.0), (-1.0, -1.0)] {
-            // All columns at the largest magnitude but one, so that formats with a minimum keep a range.
-            let mut w = vec![w_sign; PANEL_ROWS * cols];
-            w.iter_mut().step_by(16).for_each(|w| *w = -*w);
-            Case::new(format, cols, 1, 1, vec![x_sign; cols], &w).check();
+        let known = LAYOUTS.iter().find(|(name, ..)| *name == format.name);
+        let (_, f16s, scales) = known.expect("a layout of every quantized format");
+        let (tokens, cols) = (12, 2 * format.block_len);
+        let x: Vec<f32> = (0..tokens).flat_map(|t| (0..cols).map(move |c| sign(t, c))).collect();
+        let extremes = if format.name == "Q8_0" { [0x80, 0x7f] } else { [0x00, 0xff] };
+        for (quants, scale) in extremes.into_iter().flat_map(|quants| [(quants, 0xff), (quants, 0x7f)]) {
+            let mut block = vec![quants; format.block_bytes];
+            block[scales.clone()].fill(scale);
+            f16s.iter().for_each(|&at| block[at..at + 2].copy_from_slice(&half::f16::ONE.to_le_bytes()));
+            let rows = block.repeat(2 * PANEL_ROWS);
+            let check = |tokens: usize, x: &[f32]| {
+                let mut case = Case::new(format, cols, tokens, 1, x.to_vec(), &vec![0.0; PANEL_ROWS * cols]);
+                case.set_rows(&rows);
+                assert!(case.weights.iter().all(|w| w.abs() >= 1.0), "{format:?}: a fault would show");
+                assert!(case.groups.iter().all(|group| group.q.iter().all(|q| q.abs() == 127)));
+                case.check();
+            };
+            check(tokens, &x);
+            x.chunks_exact(cols).for_each(|x| check(1, x));
         }
     }
 }
@@ -282,10 +319,8 @@ fn every_block_of_bits_is_decoded_and_packed_alike() {
         let mut case = Case::new(format, cols, 1, 1, values(3, cols), &vec![0.0; PANEL_ROWS * cols]);
         let mut compared = 0;
         for rows in (0..).map(|seed| random_bytes(seed, PANEL_ROWS * format.block_bytes)) {
-            (format.decode)(&rows, &mut case.weights);
+            case.set_rows(&rows);
             if case.weights.iter().all(|w| w.is_finite()) {
-                let row = |l| &rows[l * format.block_bytes..][..format.block_bytes];
-                format.packing.pack(std::array::from_fn(row), &mut case.panels);
                 case.check();
                 compared += 1;
             }
