@@ -16,7 +16,8 @@ pub const MAX_BATCH: usize = 4096;
 /// How to run a session.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SessionOptions {
-    /// KV positions to allocate; the model's trained context, at most 4096, where not given.
+    /// KV positions to allocate; the model's trained context, at most 4096, where not given. LongRoPE has other factors in a
+    /// session longer than the model's original context, as in llama.cpp.
     pub context: Option<usize>,
     /// Threads to use, at most the model's; all of them where not given.
     pub threads: Option<usize>,
@@ -186,6 +187,7 @@ impl Session {
             how: model.how,
             ids,
             position: self.len,
+            context: self.context,
             logits,
             without: model.without,
             scratch: &mut self.scratch,

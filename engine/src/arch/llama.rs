@@ -15,7 +15,7 @@ use crate::pool::{Shared, Sizes, Worker};
 use crate::quant::pack::PANEL_ROWS;
 use crate::simd::MAX_LANES;
 use crate::tensor::{Embedding, How, Matrix, Stack};
-use hyperparameters::{MAX_HEAD_DIM, config, rope};
+use hyperparameters::{MAX_HEAD_DIM, Ropes, config, ropes};
 use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
@@ -27,7 +27,7 @@ const ATTENTION_TOKENS: usize = 16;
 struct Llama {
     config: Config,
     eps: f32,
-    rope: Rope,
+    ropes: Ropes,
     embedding: Embedding, // [n_vocab, width]
     layers: Vec<Layer>,
     output_norm: Vec<f32>, // [width]
@@ -71,7 +71,7 @@ fn load(loader: &Loader<'_>) -> Result<Box<dyn Network>> {
     let output = if loader.has("output.weight") { "output.weight" } else { "token_embd.weight" };
     Ok(Box::new(Llama {
         eps: loader.positive("llama.attention.layer_norm_rms_epsilon", None)?,
-        rope: rope(loader, &config)?,
+        ropes: ropes(loader, &config)?,
         embedding: loader.embedding("token_embd.weight", config.n_vocab, width)?,
         output_norm: loader.vector("output_norm.weight", width)?,
         output: loader.matrix(output, config.n_vocab, width)?,
@@ -123,7 +123,7 @@ impl Network for Llama {
             attention: vec![0.0; batch * stride(n_heads * head_dim)],
             hidden: vec![0.0; batch * stride(ffn_width)],
             logits: vec![0.0; self.output.n_panels() * PANEL_ROWS],
-            angles: Vec::with_capacity(batch * self.rope.n_rot / 2),
+            angles: Vec::with_capacity(batch * self.ropes.n_rot() / 2),
             own: (0..threads).map(|_| Mutex::new(Own::new(cols, batch, queries))).collect(),
         }
     }
@@ -144,7 +144,8 @@ impl Llama {
             self.embedding.row(pass.gguf, id, file_row, &mut row[..width])?;
         }
         angles.clear();
-        (0..tokens).for_each(|t| self.rope.angles(pass.position + t, angles));
+        let rope = self.ropes.within(pass.context);
+        (0..tokens).for_each(|t| rope.angles(pass.position + t, angles));
         let n_logits = match pass.logits {
             Logits::None => 0,
             Logits::Last => 1,
@@ -160,6 +161,7 @@ impl Llama {
             n_logits,
             head_len: kv.head_len,
             layer_len: kv.layer_len,
+            rope,
             angles,
             x: Shared::new(x),
             prepared: Prepared::new(forms),
@@ -210,6 +212,7 @@ struct Run<'a, E> {
     n_logits: usize,
     head_len: usize,
     layer_len: usize,
+    rope: &'a Rope,
     angles: &'a [(f32, f32)],   // [tokens, n_rot / 2]
     x: Shared<'a, f32>,         // [tokens, width]
     prepared: Prepared<'a>,     // [tokens, cols]
@@ -311,7 +314,7 @@ impl<E: Element> Run<'_, E> {
     }
 
     fn angles(&self, t: usize) -> &[(f32, f32)] {
-        let n = self.model.rope.n_rot / 2;
+        let n = self.rope.n_rot / 2;
         &self.angles[t * n..(t + 1) * n]
     }
 
@@ -323,7 +326,7 @@ impl<E: Element> Run<'_, E> {
             let row = self.qkv_row(t);
             let k = &mut k[..head_dim];
             k.copy_from_slice(&row[k_at..k_at + head_dim]);
-            self.model.rope.rotate(k, self.angles(t));
+            self.rope.rotate(k, self.angles(t));
             let v = &row[v_at..v_at + head_dim];
             attention::write(keys, values, self.model.kv_width(), self.position + t, k, v);
         }
@@ -363,7 +366,7 @@ impl<E: Element> Run<'_, E> {
             for q in self.qkv_row(t)[q_at..].chunks_exact(head_dim).take(group) {
                 let at = own.rows.len();
                 own.rows.extend_from_slice(q);
-                self.model.rope.rotate(&mut own.rows[at..], self.angles(t));
+                self.rope.rotate(&mut own.rows[at..], self.angles(t));
                 own.rows[at..].iter_mut().for_each(|q| *q *= scale);
                 own.rows.resize(at + width, 0.0);
             }

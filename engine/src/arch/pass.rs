@@ -38,6 +38,8 @@ pub(crate) struct Pass<'a> {
     pub ids: &'a [u32],
     /// Position of the first.
     pub position: usize,
+    /// Positions that the session may have.
+    pub context: usize,
     pub logits: Logits,
     pub without: Without,
     pub scratch: &'a mut Scratch,

@@ -1,5 +1,5 @@
 //! Rotary position embeddings (Su et al. 2021), with the scalings found in GGUF files: linear (Chen et al. 2023),
-//! YaRN (Peng et al. 2023) and per-frequency factors (Llama 3, LongRoPE).
+//! YaRN (Peng et al. 2023) and per-frequency factors (Llama 3, LongRoPE), combined as llama.cpp combines them.
 
 /// Which elements of a head form a pair.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,36 +25,34 @@ pub(crate) struct Rope {
 
 /// The scaling of a model whose context was extended.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Scaling {
-    None,
-    /// Positions divided by the factor.
-    Linear {
-        factor: f64,
-    },
-    /// High frequencies kept, low ones interpolated, a ramp between.
-    Yarn {
-        factor: f64,
-        original_context: f64,
-        beta_fast: f64,
-        beta_slow: f64,
-        attention_factor: f64,
-    },
-    /// Each frequency divided by its own factor; cos and sin multiplied.
-    Factors {
-        factors: Vec<f32>,
-        attention_factor: f64,
-    },
+pub(crate) struct Scaling {
+    /// Each frequency is divided by its own first, \[n_rot / 2\].
+    pub factors: Option<Vec<f32>>,
+    /// Then positions are divided by this one.
+    pub factor: f64,
+    /// Not at all frequencies alike, with YaRN.
+    pub yarn: Option<Yarn>,
+    /// Multiplies cos and sin.
+    pub attention_factor: f64,
+}
+
+/// High frequencies are kept, low ones interpolated, a ramp between.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Yarn {
+    pub original_context: f64,
+    pub beta_fast: f64,
+    pub beta_slow: f64,
 }
 
 impl Rope {
     pub(crate) fn new(pairs: Pairs, n_rot: usize, base: f64, scaling: &Scaling) -> Self {
         let n = n_rot / 2;
-        let plain = |i: usize| libm::pow(base, -2.0 * i as f64 / n_rot as f64);
-        let frequencies: Vec<f64> = match scaling {
-            Scaling::None => (0..n).map(plain).collect(),
-            Scaling::Linear { factor } => (0..n).map(|i| plain(i) / factor).collect(),
-            Scaling::Factors { factors, .. } => (0..n).map(|i| plain(i) / f64::from(factors[i])).collect(),
-            Scaling::Yarn { factor, original_context, beta_fast, beta_slow, .. } => {
+        let Scaling { factors, factor, yarn, attention_factor } = scaling;
+        let own = |i: usize| factors.as_ref().map_or(1.0, |factors| f64::from(factors[i]));
+        let plain = |i: usize| libm::pow(base, -2.0 * i as f64 / n_rot as f64) / own(i);
+        let frequencies: Vec<f64> = match yarn {
+            None => (0..n).map(|i| plain(i) / factor).collect(),
+            Some(Yarn { original_context, beta_fast, beta_slow }) => {
                 let dim = |beta: f64| correction_dim(n_rot, *original_context, beta, base);
                 let low = dim(*beta_fast).floor().max(0.0);
                 let high = dim(*beta_slow).ceil().min(n_rot as f64 - 1.0);
@@ -62,14 +60,8 @@ impl Rope {
                 (0..n).map(|i| plain(i) * (keep(i) + (1.0 - keep(i)) / factor)).collect()
             }
         };
-        let magnitude = match scaling {
-            Scaling::None | Scaling::Linear { .. } => 1.0,
-            Scaling::Factors { attention_factor, .. } => *attention_factor,
-            Scaling::Yarn { factor, attention_factor, .. } => {
-                attention_factor * (1.0 + 0.1 * libm::log(*factor))
-            }
-        };
-        Self { pairs, n_rot, frequencies, magnitude }
+        let entropy = if yarn.is_some() { 1.0 + 0.1 * libm::log(*factor) } else { 1.0 };
+        Self { pairs, n_rot, frequencies, magnitude: attention_factor * entropy }
     }
 
     /// Appends (cos, sin) of every pair at `position`: n_rot / 2 of them.
@@ -105,6 +97,8 @@ fn correction_dim(n_rot: usize, original_context: f64, beta: f64, base: f64) -> 
 mod tests {
     use super::*;
 
+    const PLAIN: Scaling = Scaling { factors: None, factor: 1.0, yarn: None, attention_factor: 1.0 };
+
     fn angles(rope: &Rope, position: usize) -> Vec<(f32, f32)> {
         let mut out = Vec::new();
         rope.angles(position, &mut out);
@@ -114,7 +108,7 @@ mod tests {
     #[test]
     fn rotation_keeps_length_and_depends_on_distance_only() {
         for pairs in [Pairs::Adjacent, Pairs::Halves] {
-            let rope = Rope::new(pairs, 8, 10_000.0, &Scaling::None);
+            let rope = Rope::new(pairs, 8, 10_000.0, &PLAIN);
             let q: Vec<f32> = (0..8).map(|i| (i as f32).sin()).collect();
             let k: Vec<f32> = (0..8).map(|i| (i as f32 * 1.3).cos()).collect();
             let dot = |p: usize, t: usize| {
@@ -134,7 +128,7 @@ mod tests {
         let mut adjacent = [1.0, 2.0, 3.0, 4.0];
         let mut halves = [1.0, 3.0, 2.0, 4.0];
         for (pairs, head) in [(Pairs::Adjacent, &mut adjacent), (Pairs::Halves, &mut halves)] {
-            let rope = Rope::new(pairs, 4, 100.0, &Scaling::None);
+            let rope = Rope::new(pairs, 4, 100.0, &PLAIN);
             rope.rotate(head, &angles(&rope, 5));
         }
         assert_eq!([adjacent[0], adjacent[2], adjacent[1], adjacent[3]], halves);
@@ -142,7 +136,7 @@ mod tests {
 
     #[test]
     fn elements_beyond_n_rot_pass_through() {
-        let rope = Rope::new(Pairs::Adjacent, 2, 10_000.0, &Scaling::None);
+        let rope = Rope::new(Pairs::Adjacent, 2, 10_000.0, &PLAIN);
         let mut head = [1.0, 0.0, 5.0, 6.0];
         rope.rotate(&mut head, &angles(&rope, 1));
         assert!((head[0] - 1.0_f32.cos()).abs() < 1e-6 && (head[1] - 1.0_f32.sin()).abs() < 1e-6);
@@ -151,21 +145,16 @@ mod tests {
 
     #[test]
     fn linear_scaling_divides_positions() {
-        let plain = Rope::new(Pairs::Adjacent, 8, 10_000.0, &Scaling::None);
-        let scaled = Rope::new(Pairs::Adjacent, 8, 10_000.0, &Scaling::Linear { factor: 4.0 });
+        let plain = Rope::new(Pairs::Adjacent, 8, 10_000.0, &PLAIN);
+        let scaled = Rope::new(Pairs::Adjacent, 8, 10_000.0, &Scaling { factor: 4.0, ..PLAIN });
         assert_eq!(angles(&plain, 3), angles(&scaled, 12));
     }
 
     #[test]
     fn yarn_keeps_fast_pairs_and_interpolates_slow_ones() {
-        let yarn = Scaling::Yarn {
-            factor: 8.0,
-            original_context: 2048.0,
-            beta_fast: 32.0,
-            beta_slow: 1.0,
-            attention_factor: 1.0,
-        };
-        let plain = Rope::new(Pairs::Adjacent, 64, 10_000.0, &Scaling::None);
+        let yarn = Yarn { original_context: 2048.0, beta_fast: 32.0, beta_slow: 1.0 };
+        let yarn = Scaling { factor: 8.0, yarn: Some(yarn), ..PLAIN };
+        let plain = Rope::new(Pairs::Adjacent, 64, 10_000.0, &PLAIN);
         let scaled = Rope::new(Pairs::Adjacent, 64, 10_000.0, &yarn);
         assert_eq!(scaled.frequencies[0], plain.frequencies[0]);
         assert!((scaled.frequencies[31] * 8.0 / plain.frequencies[31] - 1.0).abs() < 1e-12);
@@ -174,11 +163,13 @@ mod tests {
 
     #[test]
     fn factors_divide_each_frequency() {
-        let scaling = Scaling::Factors { factors: vec![1.0, 2.0], attention_factor: 1.5 };
-        let plain = Rope::new(Pairs::Adjacent, 4, 10_000.0, &Scaling::None);
+        let scaling = Scaling { factors: Some(vec![1.0, 2.0]), attention_factor: 1.5, ..PLAIN };
+        let plain = Rope::new(Pairs::Adjacent, 4, 10_000.0, &PLAIN);
         let scaled = Rope::new(Pairs::Adjacent, 4, 10_000.0, &scaling);
         assert_eq!(scaled.frequencies[0], plain.frequencies[0]);
         assert_eq!(scaled.frequencies[1] * 2.0, plain.frequencies[1]);
         assert_eq!(scaled.magnitude, 1.5);
+        let both = Rope::new(Pairs::Adjacent, 4, 10_000.0, &Scaling { factor: 4.0, ..scaling });
+        assert_eq!(both.frequencies[1] * 8.0, plain.frequencies[1]);
     }
 }

@@ -12,13 +12,14 @@ struct Plain {
     kv_heads: usize,
     layers: usize,
     eps: f64,
-    base: f64,
+    rope: PlainRope,
 }
 
 type Rows = Vec<Vec<f64>>;
 
 impl Plain {
-    fn open(path: &Path) -> Self {
+    /// For a session of `context` positions.
+    fn open(path: &Path, context: usize) -> Self {
         let gguf = Gguf::open(path).unwrap();
         let count = |key: &str| gguf.require_u32(key).unwrap() as usize;
         Self {
@@ -27,7 +28,7 @@ impl Plain {
             kv_heads: count("llama.attention.head_count_kv"),
             layers: count("llama.block_count"),
             eps: f64::from(gguf.require_f32("llama.attention.layer_norm_rms_epsilon").unwrap()),
-            base: f64::from(gguf.require_f32("llama.rope.freq_base").unwrap()),
+            rope: PlainRope::of(&gguf, context),
             gguf,
         }
     }
@@ -45,16 +46,6 @@ impl Plain {
         let mean = x.iter().map(|x| x * x).sum::<f64>() / x.len() as f64;
         let scale = 1.0 / (mean + self.eps).sqrt();
         x.iter().zip(&self.tensor(weight)[0]).map(|(x, w)| x * scale * w).collect()
-    }
-
-    fn rope(&self, head: &mut [f64], position: usize) {
-        let n = head.len();
-        for i in 0..n / 2 {
-            let angle = position as f64 * self.base.powf(-2.0 * i as f64 / n as f64);
-            let (x, y) = (head[2 * i], head[2 * i + 1]);
-            head[2 * i] = x * angle.cos() - y * angle.sin();
-            head[2 * i + 1] = x * angle.sin() + y * angle.cos();
-        }
     }
 
     /// Logits of the last token.
@@ -90,7 +81,7 @@ impl Plain {
             let token = |(position, x): (usize, &Vec<f64>)| {
                 let all = times(&weight, &self.norm(x, &name("attn_norm")));
                 let mut heads: Rows = all.chunks(head_dim).map(<[f64]>::to_vec).collect();
-                heads.iter_mut().filter(|_| rotate).for_each(|head| self.rope(head, position));
+                heads.iter_mut().filter(|_| rotate).for_each(|head| self.rope.rotate(head, position));
                 heads
             };
             x.iter().enumerate().map(token).collect()
@@ -117,13 +108,76 @@ fn add(x: &mut [f64], y: &[f64]) {
     x.iter_mut().zip(y).for_each(|(x, y)| *x += y);
 }
 
+/// Rotation as llama.cpp computes it (`ggml_rope_ext`): per-frequency factors first, then a linear or a YaRN factor.
+struct PlainRope {
+    base: f64,
+    /// Of each pair, \[n_rot / 2\]
+    factors: Vec<f64>,
+    factor: f64,
+    /// Where each pair stands between kept (1) and interpolated (0); `None` without YaRN.
+    kept: Option<Vec<f64>>,
+    magnitude: f64,
+}
+
+impl PlainRope {
+    fn of(gguf: &Gguf, context: usize) -> Self {
+        let number =
+            |key: &str, default| gguf.f32(&format!("llama.rope.{key}")).unwrap().map_or(default, f64::from);
+        let n = gguf.require_u32("llama.rope.dimension_count").unwrap() as usize;
+        let trained = f64::from(gguf.require_u32("llama.context_length").unwrap());
+        let original = number("scaling.original_context_length", trained);
+        let kind = gguf.str("llama.rope.scaling.type").unwrap().unwrap_or("linear");
+        let name = match (kind, context as f64 > original) {
+            ("longrope", true) => "rope_factors_long.weight",
+            ("longrope", false) => "rope_factors_short.weight",
+            _ => "rope_freqs.weight",
+        };
+        let factors = gguf.tensor(name).map(|tensor| {
+            let mut bytes = vec![0; tensor.bytes as usize];
+            gguf.read_exact_at(tensor, 0, &mut bytes).unwrap();
+            let words = bytes.as_chunks().0.iter();
+            words.map(|&word| f64::from(f32::from_le_bytes(word))).collect()
+        });
+        let base = number("freq_base", 10_000.0);
+        let factor = if kind == "none" { 1.0 } else { number("scaling.factor", 1.0) };
+        let kept = (kind == "yarn").then(|| {
+            let turns =
+                |beta: f64| n as f64 * (original / (beta * std::f64::consts::TAU)).ln() / (2.0 * base.ln());
+            let (low, high) = (turns(32.0).floor().max(0.0), turns(1.0).ceil().min(n as f64 - 1.0));
+            (0..n / 2).map(|i| 1.0 - ((i as f64 - low) / (high - low).max(0.001)).clamp(0.0, 1.0)).collect()
+        });
+        let yarn = if kept.is_some() { 1.0 + 0.1 * factor.ln() } else { 1.0 };
+        let magnitude = number("scaling.attn_factor", 1.0) * yarn;
+        Self { base, factors: factors.unwrap_or_else(|| vec![1.0; n / 2]), factor, kept, magnitude }
+    }
+
+    fn rotate(&self, head: &mut [f64], position: usize) {
+        let n = head.len();
+        for i in 0..n / 2 {
+            let plain = position as f64 * self.base.powf(-2.0 * i as f64 / n as f64) / self.factors[i];
+            let kept = self.kept.as_ref().map_or(0.0, |kept| kept[i]);
+            let angle = plain / self.factor * (1.0 - kept) + plain * kept;
+            let (sin, cos) = (angle.sin() * self.magnitude, angle.cos() * self.magnitude);
+            let (x, y) = (head[2 * i], head[2 * i + 1]);
+            head[2 * i] = x * cos - y * sin;
+            head[2 * i + 1] = x * sin + y * cos;
+        }
+    }
+}
+
 /// Root mean square of the difference over that of the logits.
 fn relative_error(path: &Path) -> f64 {
+    relative_error_within(path, 16)
+}
+
+/// The same in a session of `context` positions.
+fn relative_error_within(path: &Path, context: usize) -> f64 {
     let ids = ids(9);
     let model = Model::open(path).unwrap();
-    let mut session = model.session(SessionOptions { context: Some(16), ..Default::default() }).unwrap();
+    let options = SessionOptions { context: Some(context), ..Default::default() };
+    let mut session = model.session(options).unwrap();
     let got = session.prefill(&ids).unwrap();
-    let want = Plain::open(path).logits(&ids);
+    let want = Plain::open(path, context).logits(&ids);
     let error: f64 = got.iter().zip(&want).map(|(g, w)| (f64::from(*g) - w).powi(2)).sum();
     (error / want.iter().map(|w| w * w).sum::<f64>()).sqrt()
 }
@@ -160,4 +214,38 @@ fn an_odd_number_of_layers_and_every_head_its_own_kv_head() {
     });
     let error = relative_error(&file.path);
     assert!(error < 1e-3, "{error}");
+}
+
+#[test]
+fn positions_are_scaled_as_llama_cpp_scales_them() {
+    let mut wrong = Vec::new();
+    let mut note = |name: String, error: f64| wrong.extend((error >= 1e-3).then_some((name, error)));
+    let factors = |by: f32| (0..32).map(|i| 1.0 + by * i as f32).collect::<Vec<_>>();
+    let scaled = |kind: &'static str, factor: f32| {
+        move |parts: &mut Parts| {
+            parts.set("llama.rope.scaling.type", Value::String(kind.as_bytes().into()));
+            parts.set("llama.rope.scaling.factor", Value::F32(factor));
+            parts.set("llama.rope.scaling.original_context_length", Value::U32(32));
+            parts.set("llama.rope.scaling.attn_factor", Value::F32(1.2));
+        }
+    };
+    for (kind, factor) in [("none", 4.0), ("linear", 1.0), ("linear", 4.0), ("yarn", 4.0)] {
+        let plain = rewritten(&tiny("F32").path, scaled(kind, factor));
+        let both = rewritten(&plain.path, |p| p.add_vector("rope_freqs.weight", &factors(0.3)));
+        for (name, file) in [("alone", plain), ("beside rope_freqs", both)] {
+            note(format!("{kind} {factor} {name}"), relative_error(&file.path));
+        }
+    }
+    for factor in [1.0, 4.0] {
+        let file = rewritten(&tiny("F32").path, |parts| {
+            scaled("longrope", factor)(parts);
+            parts.add_vector("rope_factors_short.weight", &factors(0.1));
+            parts.add_vector("rope_factors_long.weight", &factors(1.0));
+        });
+        for context in [16, 32, 33, 64] {
+            let name = format!("longrope {factor}, a session of {context}");
+            note(name, relative_error_within(&file.path, context));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:?}");
 }

@@ -1,6 +1,6 @@
 //! Small synthetic models for the tests.
 
-use engine::gguf::{Gguf, GgufBuilder, Value};
+use engine::gguf::{Gguf, GgufBuilder, Tensor, Value};
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
@@ -48,7 +48,7 @@ pub(crate) fn rewritten(from: &Path, change: impl FnOnce(&mut Parts)) -> Tiny {
 /// What a model file consists of.
 pub(crate) struct Parts {
     pub(crate) metadata: Vec<(String, Value)>,
-    pub(crate) tensors: Vec<(engine::gguf::Tensor, Vec<u8>)>,
+    pub(crate) tensors: Vec<(Tensor, Vec<u8>)>,
 }
 
 impl Parts {
@@ -63,6 +63,13 @@ impl Parts {
 
     pub(crate) fn remove_tensor(&mut self, name: &str) {
         self.tensors.retain(|(t, _)| t.name != name);
+    }
+
+    /// Adds a vector of f32.
+    pub(crate) fn add_vector(&mut self, name: &str, values: &[f32]) {
+        let norm = self.tensors.iter().find(|(t, _)| t.name == "output_norm.weight").unwrap().0.clone();
+        let tensor = Tensor { name: name.into(), dims: vec![values.len() as u64], ..norm };
+        self.tensors.push((tensor, values.iter().flat_map(|v| v.to_le_bytes()).collect()));
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::arch::{Config, Loader, refuse};
 use crate::error::{ErrorKind, Result};
 use crate::gguf::caps::MAX_VOCAB;
-use crate::kernels::rope::{Pairs, Rope, Scaling};
+use crate::kernels::rope::{Pairs, Rope, Scaling, Yarn};
 
 /// Bounds that no model of this architecture comes near.
 const MAX_LAYERS: u64 = 1024;
@@ -57,8 +57,27 @@ pub(super) fn config(loader: &Loader<'_>) -> Result<Config> {
     })
 }
 
-/// How positions are encoded.
-pub(super) fn rope(loader: &Loader<'_>, config: &Config) -> Result<Rope> {
+/// How positions are encoded: for LongRoPE otherwise in a session longer than the context that the model had first.
+pub(super) struct Ropes {
+    short: Rope,
+    long: Option<Rope>,
+    original_context: usize,
+}
+
+impl Ropes {
+    /// In a session of `context` positions.
+    pub(super) fn within(&self, context: usize) -> &Rope {
+        self.long.as_ref().filter(|_| context > self.original_context).unwrap_or(&self.short)
+    }
+
+    /// Elements rotated in each head.
+    pub(super) fn n_rot(&self) -> usize {
+        self.short.n_rot
+    }
+}
+
+/// How positions are encoded, by llama.cpp's rules.
+pub(super) fn ropes(loader: &Loader<'_>, config: &Config) -> Result<Ropes> {
     let gguf = loader.gguf;
     let key = "llama.rope.dimension_count";
     let n_rot = loader.count(key, config.head_dim as u64, Some(config.head_dim))?;
@@ -66,31 +85,32 @@ pub(super) fn rope(loader: &Loader<'_>, config: &Config) -> Result<Rope> {
         return Err(refuse(gguf, key, ErrorKind::Value, format!("must be even (is {n_rot})")));
     }
     let base = f64::from(loader.positive("llama.rope.freq_base", Some(10_000.0))?);
-    let original =
+    let original_context =
         loader.count("llama.rope.scaling.original_context_length", MAX_CONTEXT, Some(config.n_context))?;
     let attention_factor = f64::from(loader.positive("llama.rope.scaling.attn_factor", Some(1.0))?);
     let legacy = loader.positive("llama.rope.scale_linear", Some(1.0))?;
     let factor = f64::from(loader.positive("llama.rope.scaling.factor", Some(legacy))?);
     let kind_key = "llama.rope.scaling.type";
-    let factors = |name| Ok(Scaling::Factors { factors: loader.vector(name, n_rot / 2)?, attention_factor });
-    let scaling = match gguf.str(kind_key)?.unwrap_or("linear") {
-        _ if loader.has("rope_freqs.weight") => factors("rope_freqs.weight")?,
-        "none" => Scaling::None,
-        "linear" if factor == 1.0 => Scaling::None,
-        "linear" => Scaling::Linear { factor },
-        "yarn" => Scaling::Yarn {
-            factor,
-            original_context: original as f64,
-            beta_fast: f64::from(loader.positive("llama.rope.scaling.yarn_beta_fast", Some(32.0))?),
-            beta_slow: f64::from(loader.positive("llama.rope.scaling.yarn_beta_slow", Some(1.0))?),
-            attention_factor,
-        },
-        "longrope" if config.n_context > original => factors("rope_factors_long.weight")?,
-        "longrope" => factors("rope_factors_short.weight")?,
-        other => {
-            let message = format!("`{other}` is not supported; none, linear, yarn and longrope are");
-            return Err(refuse(gguf, kind_key, ErrorKind::Unsupported, message));
-        }
+    let kind = gguf.str(kind_key)?.unwrap_or("linear");
+    if !["none", "linear", "yarn", "longrope"].contains(&kind) {
+        let message = format!("`{kind}` is not supported; none, linear, yarn and longrope are");
+        return Err(refuse(gguf, kind_key, ErrorKind::Unsupported, message));
+    }
+    let factor = if kind == "none" { 1.0 } else { factor };
+    let yarn = Yarn {
+        original_context: original_context as f64,
+        beta_fast: f64::from(loader.positive("llama.rope.scaling.yarn_beta_fast", Some(32.0))?),
+        beta_slow: f64::from(loader.positive("llama.rope.scaling.yarn_beta_slow", Some(1.0))?),
     };
-    Ok(Rope::new(Pairs::Adjacent, n_rot, base, &scaling))
+    let yarn = (kind == "yarn").then_some(yarn);
+    let rope = |factors: Option<Vec<f32>>| {
+        Rope::new(Pairs::Adjacent, n_rot, base, &Scaling { factors, factor, yarn, attention_factor })
+    };
+    let (short, long) = if kind == "longrope" {
+        let factors = |name| loader.vector(name, n_rot / 2);
+        (Some(factors("rope_factors_short.weight")?), Some(factors("rope_factors_long.weight")?))
+    } else {
+        (loader.optional_vector("rope_freqs.weight", n_rot / 2)?, None)
+    };
+    Ok(Ropes { short: rope(short), long: long.map(|long| rope(Some(long))), original_context })
 }
