@@ -28,6 +28,8 @@ pub(crate) struct Matrix {
     rows: usize,
     cols: usize,
     data: Buffer,
+    /// Added to every product, \[rows\] padded to whole panels; most matrices have none.
+    bias: Option<Vec<f32>>,
 }
 
 impl Matrix {
@@ -63,7 +65,17 @@ impl Matrix {
             Ok(())
         })?;
         drop(parts);
-        Ok(Self { format, rows, cols, data })
+        Ok(Self { format, rows, cols, data, bias: None })
+    }
+
+    /// The same with a bias of \[rows\], if there is one.
+    pub(crate) fn with_bias(mut self, bias: Option<Vec<f32>>) -> Self {
+        let padded = self.n_panels() * PANEL_ROWS;
+        self.bias = bias.map(|mut bias| {
+            bias.resize(padded, 0.0);
+            bias
+        });
+        self
     }
 
     pub(crate) fn cols(&self) -> usize {
@@ -83,13 +95,27 @@ impl Matrix {
         self.format.packing.reads()
     }
 
-    /// Multiplies the panels of `range`; `out` is \[panels of the range, tokens, 8\].
+    /// Multiplies the panels of `range` and adds their bias; `out` is \[panels of the range, tokens, rows of a panel\].
     pub(crate) fn matmul(&self, how: How, range: Range<usize>, input: Input<'_>, out: &mut [f32]) {
         debug_assert_eq!(input.cols, self.cols);
         let panel_bytes = self.format.packing.panel_bytes(self.cols);
         let data = &self.data[range.start * panel_bytes..range.end * panel_bytes];
         let panels = Panels { data, walk: how.walk };
+        let tokens = input.tokens;
         self.format.packing.matmul(how.level, panels, input, out);
+        if let Some(bias) = &self.bias {
+            add_bias(&bias[range.start * PANEL_ROWS..range.end * PANEL_ROWS], tokens, out);
+        }
+    }
+}
+
+/// Adds the bias of each panel to the products of all tokens, \[panels, tokens, rows of a panel\].
+fn add_bias(bias: &[f32], tokens: usize, out: &mut [f32]) {
+    let panels = out.chunks_exact_mut(tokens * PANEL_ROWS);
+    for (out, bias) in panels.zip(bias.as_chunks::<PANEL_ROWS>().0) {
+        for out in out.as_chunks_mut::<PANEL_ROWS>().0 {
+            out.iter_mut().zip(bias).for_each(|(out, bias)| *out += bias);
+        }
     }
 }
 

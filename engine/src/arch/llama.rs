@@ -34,15 +34,15 @@ struct Llama {
     output: Matrix,        // [n_vocab, width]
 }
 
+/// Each matrix of a layer may have a bias.
 struct Layer {
-    attention_norm: Vec<f32>,   // [width]
-    qkv: Stack,                 // [(n_heads + 2 n_kv_heads) · head_dim, width]
-    qkv_bias: Option<Vec<f32>>, // [rows of qkv], padded to panels
-    attention_out: Matrix,      // [width, n_heads · head_dim]
-    ffn_norm: Vec<f32>,         // [width]
-    gate: Matrix,               // [ffn_width, width]
-    up: Matrix,                 // [ffn_width, width]
-    down: Matrix,               // [width, ffn_width]
+    attention_norm: Vec<f32>, // [width]
+    qkv: Stack,               // [(n_heads + 2 n_kv_heads) · head_dim, width]
+    attention_out: Matrix,    // [width, n_heads · head_dim]
+    ffn_norm: Vec<f32>,       // [width]
+    gate: Matrix,             // [ffn_width, width]
+    up: Matrix,               // [ffn_width, width]
+    down: Matrix,             // [width, ffn_width]
 }
 
 fn load(loader: &Loader<'_>) -> Result<Box<dyn Network>> {
@@ -51,20 +51,20 @@ fn load(loader: &Loader<'_>) -> Result<Box<dyn Network>> {
     let q_rows = config.n_heads * config.head_dim;
     let mut layers = Vec::with_capacity(config.n_layers);
     for i in 0..config.n_layers {
-        let name = |part: &str| format!("blk.{i}.{part}.weight");
+        let vector = |part: &str| loader.vector(&format!("blk.{i}.{part}.weight"), width);
+        let affine = |part: &str, rows, cols| loader.affine(&format!("blk.{i}.{part}"), rows, cols);
         layers.push(Layer {
-            attention_norm: loader.vector(&name("attn_norm"), width)?,
+            attention_norm: vector("attn_norm")?,
             qkv: Stack::new(vec![
-                loader.matrix(&name("attn_q"), q_rows, width)?,
-                loader.matrix(&name("attn_k"), kv_rows, width)?,
-                loader.matrix(&name("attn_v"), kv_rows, width)?,
+                affine("attn_q", q_rows, width)?,
+                affine("attn_k", kv_rows, width)?,
+                affine("attn_v", kv_rows, width)?,
             ]),
-            qkv_bias: qkv_bias(loader, i, q_rows, kv_rows)?,
-            attention_out: loader.matrix(&name("attn_output"), width, q_rows)?,
-            ffn_norm: loader.vector(&name("ffn_norm"), width)?,
-            gate: loader.matrix(&name("ffn_gate"), config.ffn_width, width)?,
-            up: loader.matrix(&name("ffn_up"), config.ffn_width, width)?,
-            down: loader.matrix(&name("ffn_down"), width, config.ffn_width)?,
+            attention_out: affine("attn_output", width, q_rows)?,
+            ffn_norm: vector("ffn_norm")?,
+            gate: affine("ffn_gate", config.ffn_width, width)?,
+            up: affine("ffn_up", config.ffn_width, width)?,
+            down: affine("ffn_down", width, config.ffn_width)?,
         });
     }
     // Tied: the output matrix is the embedding table.
@@ -78,19 +78,6 @@ fn load(loader: &Loader<'_>) -> Result<Box<dyn Network>> {
         layers,
         config,
     }))
-}
-
-/// The biases of q, k and v side by side as their panels lie; most files have none.
-fn qkv_bias(loader: &Loader<'_>, layer: usize, q_rows: usize, kv_rows: usize) -> Result<Option<Vec<f32>>> {
-    let mut all = Vec::new();
-    let mut any = false;
-    for (part, rows) in [("q", q_rows), ("k", kv_rows), ("v", kv_rows)] {
-        let bias = loader.optional_vector(&format!("blk.{layer}.attn_{part}.bias"), rows)?;
-        any |= bias.is_some();
-        all.extend(bias.unwrap_or_else(|| vec![0.0; rows]));
-        all.resize(all.len().next_multiple_of(PANEL_ROWS), 0.0);
-    }
-    Ok(any.then_some(all))
 }
 
 impl Network for Llama {
@@ -253,14 +240,8 @@ impl<E: Element> Run<'_, E> {
         let readers = layer.qkv.reads();
         let input = pass::prepare(self.how.level, worker, forms, &self.prepared, x, Some(norm), readers);
         let multiply = |range, tile: &mut [f32]| layer.qkv.matmul(self.how, range, input, tile);
-        let (n_panels, bias) = (layer.qkv.n_panels(), layer.qkv_bias.as_deref());
-        let to = self.to(&self.qkv, n_panels);
-        pass::store_product(worker, tile, multiply, to, |column, out, y| {
-            *out = *y;
-            if let Some(bias) = bias {
-                out.iter_mut().zip(&bias[column..]).for_each(|(out, bias)| *out += bias);
-            }
-        });
+        let to = self.to(&self.qkv, layer.qkv.n_panels());
+        pass::store_product(worker, tile, multiply, to, |out, y| *out = *y);
     }
 
     /// Rotates and writes the new keys and values, then attends: one KV head at a time, all of its group.
@@ -381,7 +362,7 @@ impl<E: Element> Run<'_, E> {
         }
     }
 
-    /// x += input · matrix
+    /// x += input · matrix + bias
     fn residual(&self, worker: &Worker<'_>, own: &mut Own, matrix: &Matrix, input: &Shared<'_, f32>) {
         let Own { forms, tile, .. } = own;
         let rows = self.rows(input, matrix.cols());
@@ -389,12 +370,12 @@ impl<E: Element> Run<'_, E> {
         let input = pass::prepare(self.how.level, worker, forms, &self.prepared, rows, None, readers);
         let multiply = |range, tile: &mut [f32]| matrix.matmul(self.how, range, input, tile);
         let to = self.to(&self.x, matrix.n_panels());
-        pass::store_product(worker, tile, multiply, to, |_, x, y| {
+        pass::store_product(worker, tile, multiply, to, |x, y| {
             x.iter_mut().zip(y).for_each(|(x, y)| *x += y)
         });
     }
 
-    /// hidden = silu(norm(x) · gate) · (norm(x) · up)
+    /// hidden = silu(norm(x) · gate + bias) · (norm(x) · up + bias)
     fn gate_and_up(&self, worker: &Worker<'_>, own: &mut Own, layer: &Layer) {
         let norm = Norm { weight: &layer.ffn_norm, eps: self.model.eps };
         let Own { forms, tile, tile2, .. } = own;
@@ -431,7 +412,7 @@ impl<E: Element> Run<'_, E> {
         let multiply = |range, tile: &mut [f32]| output.matmul(self.how, range, input, tile);
         let n_panels = output.n_panels();
         let to = Destination { rows: &self.logits, n_panels, tokens, stride: n_panels * PANEL_ROWS };
-        pass::store_product(worker, tile, multiply, to, |_, out, y| *out = *y);
+        pass::store_product(worker, tile, multiply, to, |out, y| *out = *y);
     }
 
     fn rows<'b>(&self, data: &'b Shared<'b, f32>, cols: usize) -> Rows<'b> {

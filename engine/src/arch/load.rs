@@ -5,6 +5,7 @@ use crate::gguf::{Gguf, Tensor};
 use crate::memory::{Arena, Pages};
 use crate::pool::Pool;
 use crate::tensor::{Embedding, Matrix};
+use foldhash::HashSet;
 use std::cell::{Cell, RefCell};
 
 /// Reads a model file for an architecture.
@@ -15,7 +16,12 @@ pub(crate) struct Loader<'a> {
     progress: &'a dyn Fn(u64, u64),
     done: Cell<u64>,
     total: u64,
+    /// Names of the tensors that somebody has asked for.
+    asked: RefCell<HashSet<&'a str>>,
 }
+
+/// Tensors that a model runs without, by the end of their name: a table of the angles that the hyperparameters give.
+const HARMLESS: [&str; 1] = [".attn_rot_embd.weight"];
 
 impl<'a> Loader<'a> {
     /// `progress` hears bytes done and in all.
@@ -24,7 +30,7 @@ impl<'a> Loader<'a> {
         // More than will be asked for, as some tensors are no matrices: of room that is never written, only addresses are taken.
         let room = gguf.tensors().iter().filter_map(Matrix::packed_bytes).fold(0, usize::saturating_add);
         let arena = RefCell::new(Arena::new(room, pages));
-        Self { gguf, pool, arena, progress, done: Cell::new(0), total }
+        Self { gguf, pool, arena, progress, done: Cell::new(0), total, asked: RefCell::default() }
     }
 
     /// The integer at `key`, which must be in `1..=limit`; `default` where the key is missing.
@@ -69,7 +75,22 @@ impl<'a> Loader<'a> {
             );
             return Err(self.at(tensor, Error::new(ErrorKind::Shape, message)));
         }
+        self.asked.borrow_mut().insert(&tensor.name);
         Ok(tensor)
+    }
+
+    /// Once an architecture has loaded what it knows: a tensor left over means another network than the one that would run.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unsupported`] with the name of the first.
+    pub(crate) fn finish(&self) -> Result<()> {
+        let asked = self.asked.borrow();
+        let harmless = |name: &str| HARMLESS.iter().any(|end| name.ends_with(end));
+        let left = |tensor: &&Tensor| !asked.contains(tensor.name.as_str()) && !harmless(&tensor.name);
+        self.gguf.tensors().iter().find(left).map_or(Ok(()), |tensor| {
+            let message = "this tensor has no place in the network that this engine runs";
+            Err(self.at(tensor, Error::new(ErrorKind::Unsupported, message)))
+        })
     }
 
     fn at(&self, tensor: &Tensor, error: Error) -> Error {
@@ -88,6 +109,12 @@ impl<'a> Loader<'a> {
         let matrix = matrix.map_err(|e| self.at(tensor, e))?;
         self.read(tensor);
         Ok(matrix)
+    }
+
+    /// The packed matrix `{part}.weight` of \[rows, cols\], with `{part}.bias` if there is one.
+    pub(crate) fn affine(&self, part: &str, rows: usize, cols: usize) -> Result<Matrix> {
+        let bias = self.optional_vector(&format!("{part}.bias"), rows)?;
+        Ok(self.matrix(&format!("{part}.weight"), rows, cols)?.with_bias(bias))
     }
 
     /// A vector of `len`, decoded.

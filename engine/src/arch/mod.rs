@@ -59,7 +59,7 @@ pub(crate) trait Network: Send + Sync {
     fn forward(&self, pass: &mut Pass<'_>, kv: &mut KvCache) -> Result<()>;
 }
 
-/// Loads the model of `gguf` with the architecture that it names.
+/// Loads the model of `gguf` with the architecture that it names, which must have a place for every tensor.
 pub(crate) fn load(gguf: &Gguf, loader: &Loader<'_>) -> Result<Box<dyn Network>> {
     let key = "general.architecture";
     let name = gguf.require_str(key)?;
@@ -68,7 +68,9 @@ pub(crate) fn load(gguf: &Gguf, loader: &Loader<'_>) -> Result<Box<dyn Network>>
         let message = format!("architecture `{name}` is not supported; this engine runs {}", known());
         gguf.value_error(key, ErrorKind::Unsupported, message)
     })?;
-    (architecture.load)(loader)
+    let network = (architecture.load)(loader)?;
+    loader.finish()?;
+    Ok(network)
 }
 
 /// An error about a value of the model file.

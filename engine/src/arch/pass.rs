@@ -235,13 +235,13 @@ pub(crate) struct Destination<'a> {
     pub stride: usize,
 }
 
-/// Multiplies this worker's chunks of panels and hands the outputs of every panel to `store`, with their first column and where they go.
+/// Multiplies this worker's chunks of panels and hands the outputs of every panel to `store`, after where they go.
 pub(crate) fn store_product(
     worker: &Worker<'_>,
     tile: &mut [f32],
     multiply: impl Fn(Range<usize>, &mut [f32]),
     to: Destination<'_>,
-    store: impl Fn(usize, &mut [f32; PANEL_ROWS], &[f32; PANEL_ROWS]),
+    store: impl Fn(&mut [f32; PANEL_ROWS], &[f32; PANEL_ROWS]),
 ) {
     let Destination { rows, n_panels, tokens, stride } = to;
     for share in worker.chunks(n_panels, chunk(tokens)) {
@@ -252,9 +252,7 @@ pub(crate) fn store_product(
             let at = t * stride;
             let out = rows.claim(&share, at + columns.start..at + columns.end);
             let outputs = out.as_chunks_mut::<PANEL_ROWS>().0.iter_mut().zip(tile_row(tile, tokens, t));
-            for (i, (out, y)) in outputs.enumerate() {
-                store(columns.start + i * PANEL_ROWS, out, y);
-            }
+            outputs.for_each(|(out, y)| store(out, y));
         }
     }
 }

@@ -86,6 +86,22 @@ fn what_is_not_supported_is_named() {
 }
 
 #[test]
+fn a_tensor_that_nothing_reads_is_named() {
+    let add = |name: &'static str| move |parts: &mut Parts| parts.add_vector(name, &[1.0; 64]);
+    for name in [
+        "blk.0.attn_q_norm.weight",
+        "blk.1.ffn_gate.scale",
+        "blk.2.attn_norm.weight",
+        "output.bias",
+        "rope_factors_long.weight",
+    ] {
+        check("not read", add(name), ErrorKind::Unsupported, name);
+    }
+    let harmless = rewritten(&tiny("Q4_0").path, add("blk.0.attn_rot_embd.weight"));
+    Model::open(&harmless.path).unwrap();
+}
+
+#[test]
 fn nan_scales_show_in_the_result() {
     for damaged in ["attn_q.", "attn_k.", "attn_v.", "ffn_up."] {
         let file = rewritten(&tiny("Q4_0").path, |parts| {

@@ -1,7 +1,7 @@
 //! The llama network against a plain one in f64, written from the papers and sharing no code with the engine's.
 
 use crate::support::{Parts, ids, rewritten, tiny};
-use engine::gguf::{Gguf, Value};
+use engine::gguf::{Gguf, Tensor, Value};
 use engine::{Model, SessionOptions};
 use std::path::Path;
 
@@ -16,6 +16,19 @@ struct Plain {
 }
 
 type Rows = Vec<Vec<f64>>;
+
+struct Affine {
+    weight: Rows,
+    bias: Option<Vec<f64>>,
+}
+
+impl Affine {
+    fn times(&self, x: &[f64]) -> Vec<f64> {
+        let mut y = times(&self.weight, x);
+        self.bias.iter().for_each(|bias| add(&mut y, bias));
+        y
+    }
+}
 
 impl Plain {
     /// For a session of `context` positions.
@@ -42,6 +55,13 @@ impl Plain {
         values.chunks(tensor.cols() as usize).map(|row| row.iter().map(|&x| f64::from(x)).collect()).collect()
     }
 
+    /// A matrix, and its bias if the file has one.
+    fn affine(&self, name: &str) -> Affine {
+        let bias = name.replace(".weight", ".bias");
+        let bias = self.gguf.tensor(&bias).map(|_| self.tensor(&bias).remove(0));
+        Affine { weight: self.tensor(name), bias }
+    }
+
     fn norm(&self, x: &[f64], weight: &str) -> Vec<f64> {
         let mean = x.iter().map(|x| x * x).sum::<f64>() / x.len() as f64;
         let scale = 1.0 / (mean + self.eps).sqrt();
@@ -55,18 +75,18 @@ impl Plain {
         for layer in 0..self.layers {
             let name = |part: &str| format!("blk.{layer}.{part}.weight");
             let attended = self.attention(&x, &name);
-            let out = self.tensor(&name("attn_output"));
+            let out = self.affine(&name("attn_output"));
             let (gate, up, down) = (
-                self.tensor(&name("ffn_gate")),
-                self.tensor(&name("ffn_up")),
-                self.tensor(&name("ffn_down")),
+                self.affine(&name("ffn_gate")),
+                self.affine(&name("ffn_up")),
+                self.affine(&name("ffn_down")),
             );
             for (x, attended) in x.iter_mut().zip(attended) {
-                add(x, &times(&out, &attended));
+                add(x, &out.times(&attended));
                 let normed = self.norm(x, &name("ffn_norm"));
-                let hidden = times(&gate, &normed).into_iter().zip(times(&up, &normed));
+                let hidden = gate.times(&normed).into_iter().zip(up.times(&normed));
                 let hidden: Vec<f64> = hidden.map(|(g, u)| g / (1.0 + (-g).exp()) * u).collect();
-                add(x, &times(&down, &hidden));
+                add(x, &down.times(&hidden));
             }
         }
         let normed = self.norm(x.last().unwrap(), "output_norm.weight");
@@ -77,9 +97,9 @@ impl Plain {
     fn attention(&self, x: &Rows, name: &dyn Fn(&str) -> String) -> Rows {
         let head_dim = self.width / self.heads;
         let project = |part: &str, rotate: bool| -> Vec<Rows> {
-            let weight = self.tensor(&name(part));
+            let weight = self.affine(&name(part));
             let token = |(position, x): (usize, &Vec<f64>)| {
-                let all = times(&weight, &self.norm(x, &name("attn_norm")));
+                let all = weight.times(&self.norm(x, &name("attn_norm")));
                 let mut heads: Rows = all.chunks(head_dim).map(<[f64]>::to_vec).collect();
                 heads.iter_mut().filter(|_| rotate).for_each(|head| self.rope.rotate(head, position));
                 heads
@@ -248,4 +268,37 @@ fn positions_are_scaled_as_llama_cpp_scales_them() {
         }
     }
     assert!(wrong.is_empty(), "{wrong:?}");
+}
+
+#[test]
+fn every_bias_is_added() {
+    let all = ["attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down"];
+    for biased in all.chunks(1).chain([&all[..]]) {
+        let file = rewritten(&tiny("F32").path, |parts: &mut Parts| add_biases(parts, biased));
+        let error = relative_error(&file.path);
+        assert!(error < 1e-3, "{biased:?}: {error}");
+    }
+}
+
+#[test]
+fn biases_are_the_same_for_one_token_and_for_many() {
+    let file = rewritten(&tiny("Q4_0").path, |parts: &mut Parts| {
+        add_biases(parts, &["attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down"]);
+    });
+    let model = Model::open(&file.path).unwrap();
+    let options = SessionOptions { context: Some(16), ..Default::default() };
+    let (mut whole, mut single) = (model.session(options).unwrap(), model.session(options).unwrap());
+    let last = ids(9).into_iter().map(|id| single.decode(id).unwrap().to_vec()).last().unwrap();
+    assert_eq!(whole.prefill(&ids(9)).unwrap(), last);
+}
+
+/// Gives matrices of all layers a bias.
+fn add_biases(parts: &mut Parts, biased: &[&str]) {
+    let rows =
+        |t: &Tensor| biased.iter().any(|b| t.name.ends_with(&format!(".{b}.weight"))).then(|| t.rows());
+    let found = parts.tensors.iter().filter_map(|(t, _)| Some((t.name.clone(), rows(t)?)));
+    for (name, rows) in found.collect::<Vec<_>>() {
+        let bias: Vec<f32> = (0..rows).map(|i| (i as f32 * 0.7 + name.len() as f32).sin()).collect();
+        parts.add_vector(&name.replace(".weight", ".bias"), &bias);
+    }
 }
