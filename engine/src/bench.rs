@@ -31,6 +31,8 @@ pub struct Measurement {
     pub depth: usize,
     /// Threads.
     pub threads: usize,
+    /// Bytes ahead that decode asks for weights, as was fastest with so many threads; `None` where it asks for none.
+    pub prefetch_bytes: Option<usize>,
     /// Tokens per second of each repetition.
     pub samples_tok_s: Vec<f64>,
     /// Their median.
@@ -74,7 +76,8 @@ pub fn run(model: &Model, test: Test, repetitions: usize) -> Result<Measurement>
     sorted.sort_by(f64::total_cmp);
     let median_tok_s = (sorted[(repetitions - 1) / 2] + sorted[repetitions / 2]) / 2.0;
     let Test { n_prompt, n_gen, depth, threads } = test;
-    Ok(Measurement { test: test.name(), n_prompt, n_gen, depth, threads, samples_tok_s, median_tok_s })
+    let (test, prefetch_bytes) = (test.name(), session.prefetch_bytes());
+    Ok(Measurement { test, n_prompt, n_gen, depth, threads, prefetch_bytes, samples_tok_s, median_tok_s })
 }
 
 /// Seconds for one repetition.

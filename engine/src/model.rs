@@ -1,7 +1,7 @@
 //! A model: weights and tokenizer of a GGUF file, shared between threads and sessions.
 
 use crate::ablation::{Part, Without};
-use crate::arch::{self, Config, Loader, Network};
+use crate::arch::{self, Config, Loader, Network, Walks};
 use crate::error::{Error, ErrorKind, Result};
 use crate::gguf::Gguf;
 use crate::memory::Pages;
@@ -44,8 +44,17 @@ pub(crate) struct Inner {
     pub(crate) gguf: Gguf,
     pub(crate) network: Box<dyn Network>,
     pub(crate) pool: Pool,
-    pub(crate) how: How,
+    level: Level,
+    walks: Walks,
     pub(crate) without: Without,
+}
+
+impl Inner {
+    /// How matrices are multiplied on `threads` threads. The first time that so many are asked for, it is found out which way is fastest.
+    pub(crate) fn how(&self, threads: usize) -> Result<How> {
+        let Self { network, pool, level, without, .. } = self;
+        Ok(How { level: *level, walk: self.walks.get(&**network, pool, threads, *level, *without)? })
+    }
 }
 
 impl Model {
@@ -84,12 +93,15 @@ impl Model {
         let gguf = Gguf::open(path)?;
         let pages = if without.leaves_out(Part::HugePages) { Pages::Small } else { Pages::Huge };
         let network = arch::load(&gguf, &Loader::new(&gguf, &pool, pages, progress))?;
-        let how = How { level, walk: arch::walk(&network.matrices(), &pool, level, without)? };
-        tracing::debug!(threads = pool.threads(), level = level.name(), walk = ?how.walk);
-        Ok(Self(Arc::new(Inner { gguf, network, pool, how, without })))
+        let (threads, walks) = (pool.threads(), Walks::new(pool.threads()));
+        let inner = Inner { gguf, network, pool, level, walks, without };
+        // What most sessions use; others find theirs when they begin.
+        inner.how(threads)?;
+        Ok(Self(Arc::new(inner)))
     }
 
-    /// A session: a KV cache and a position of its own.
+    /// A session: a KV cache and a position of its own. The first one with fewer threads than the model's takes longer, as it tries how far
+    /// ahead weights are best asked for.
     ///
     /// # Errors
     /// If the options are impossible (a context of 0, more threads than the model has) or memory is short.
@@ -114,7 +126,7 @@ impl Model {
 
     /// Instructions in use.
     pub fn level(&self) -> Level {
-        self.0.how.level
+        self.0.level
     }
 
     /// Parts that are left out.

@@ -6,6 +6,8 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::kv::{KvCache, KvType, Shape};
 use crate::model::Inner;
 use crate::quant::pack::PANEL_ROWS;
+use crate::tensor::How;
+use std::num::NonZero;
 use std::sync::Arc;
 
 /// Prompt tokens passed at once where nothing else is asked for. The result does not depend on it.
@@ -32,6 +34,7 @@ pub struct Session {
     model: Arc<Inner>,
     kv: KvCache,
     scratch: Scratch,
+    how: How,
     threads: usize,
     batch: usize,
     context: usize,
@@ -69,7 +72,8 @@ impl Session {
         let (n_layers, n_kv_heads, width) = (config.n_layers, config.n_kv_heads, model.network.kv_width());
         let kv = KvCache::new(kv_type, Shape { n_layers, n_kv_heads, width, context })?;
         let scratch = model.network.scratch(batch, threads);
-        Ok(Self { model, kv, scratch, threads, batch, context, len: 0 })
+        let how = model.how(threads)?;
+        Ok(Self { model, kv, scratch, how, threads, batch, context, len: 0 })
     }
 
     /// Processes `ids` after what is already there; returns the logits of the last, \[n_vocab\].
@@ -142,6 +146,11 @@ impl Session {
         self.batch
     }
 
+    /// How many bytes ahead decode asks for weights, if it does: what was fastest on this machine with so many threads.
+    pub fn prefetch_bytes(&self) -> Option<usize> {
+        self.how.walk.ahead.map(NonZero::get)
+    }
+
     /// Element type of the KV cache.
     pub fn kv_type(&self) -> KvType {
         self.kv.kind()
@@ -184,7 +193,7 @@ impl Session {
             gguf: &model.gguf,
             pool: &model.pool,
             threads: self.threads,
-            how: model.how,
+            how: self.how,
             ids,
             position: self.len,
             context: self.context,

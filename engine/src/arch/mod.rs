@@ -7,7 +7,7 @@ mod tune;
 
 pub(crate) use load::Loader;
 pub(crate) use pass::{Logits, Pass, Scratch};
-pub(crate) use tune::walk;
+pub(crate) use tune::Walks;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::gguf::Gguf;

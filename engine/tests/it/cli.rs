@@ -81,6 +81,8 @@ fn bench_has_the_tests_asked_for() {
     for test in all.as_array().unwrap() {
         assert_eq!(test["samples_tok_s"].as_array().unwrap().len(), 2);
         assert!(test["median_tok_s"].as_f64().unwrap() > 0.0);
+        // Too small a model to try others on.
+        assert_eq!(test["prefetch_bytes"], 256);
     }
 }
 
