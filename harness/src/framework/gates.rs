@@ -29,7 +29,7 @@ pub struct Expected {
     pub threads: u32,
     /// Tokens of the verification continuation, where one was asked for.
     pub n_verify: Option<u32>,
-    /// Processors that were to be used.
+    /// Processors that were to be used; `None` too for a server that the harness did not start, which nobody pinned.
     pub cpus: Option<BTreeSet<u32>>,
 }
 
@@ -59,7 +59,8 @@ impl Expected {
             }
             Conversation::Batch { .. } => (vec![], None),
         };
-        let cpus = spec.cpus.as_ref().map(|cpus| cpus.iter().copied().collect());
+        let is_ours = !matches!(&spec.conversation, Conversation::Server(talk) if talk.endpoint.is_running());
+        let cpus = spec.cpus.as_ref().filter(|_| is_ours).map(|cpus| cpus.iter().copied().collect());
         Expected { requests, threads, n_verify, cpus }
     }
 }
@@ -210,6 +211,9 @@ fn list(values: &[u32]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::framework::server::Endpoint;
+    use crate::framework::server_url::ServerUrl;
+    use crate::framework::testing::server_talk;
     use crate::sample::{ColdRequest, CpuSpan, Memory};
 
     fn request(rep: u32, n: u32) -> RequestSample {
@@ -245,6 +249,19 @@ mod tests {
 
     fn expected() -> Expected {
         Expected { requests: vec![(10, 2), (10, 4), (10, 4)], threads: 2, n_verify: Some(2), cpus: None }
+    }
+
+    #[test]
+    fn a_server_that_ran_before_is_on_no_chosen_processors() {
+        let check = |endpoint: Endpoint, wanted: Option<&[u32]>| {
+            let conversation = Conversation::Server(Box::new(server_talk(endpoint)));
+            let spec =
+                LaunchSpec { argv: vec![], env: Default::default(), cpus: Some(vec![2, 3]), conversation };
+            assert_eq!(Expected::of(&spec, 1).cpus, wanted.map(|cpus| cpus.iter().copied().collect()));
+        };
+        check(Endpoint::Child { port: 1 }, Some(&[2, 3]));
+        let url = ServerUrl::parse("http://127.0.0.1:1", false).expect("local");
+        check(Endpoint::Running { url, api_key: None }, None);
     }
 
     /// The gates that failed, as `name: wanted / seen`.
