@@ -76,22 +76,20 @@ pub(super) fn findings(
 
 /// The processors that a launch may use; `None` for all.
 pub(super) fn cpus(pin: Pin, threads: u32) -> Option<Vec<u32>> {
-    let allowed = allowed()?;
-    // A server has threads that do not compute: pinned together with those that do, they would cost it time.
-    let is_roomy = allowed.len() as u32 > threads + 1;
-    let is_pinned = match pin {
-        Pin::Off => false,
-        Pin::On => true,
-        Pin::Auto => is_roomy,
-    };
-    if !is_pinned || (allowed.len() as u32) < threads {
-        return None;
+    chosen(pin, &Topology::read(), &allowed()?, threads)
+}
+
+/// Those of `allowed` that `pin` gives to a framework of `threads` threads; `None` for all.
+fn chosen(pin: Pin, topology: &Topology, allowed: &[u32], threads: u32) -> Option<Vec<u32>> {
+    let plan = affinity::plan(topology, allowed, threads);
+    let left = || allowed.iter().copied().filter(|cpu| !plan.harness.contains(cpu)).collect::<Vec<u32>>();
+    match pin {
+        Pin::Off => None,
+        Pin::On => Some(plan.framework).filter(|cpus| cpus.len() >= threads as usize),
+        // A server has threads that do not compute: pinned together with those that do, they would cost it time.
+        Pin::Auto if plan.shared => None,
+        Pin::Auto => Some(left()).filter(|cpus| cpus.len() > threads as usize),
     }
-    let plan = affinity::plan(&Topology::read(), &allowed, threads);
-    Some(match pin {
-        Pin::On => plan.framework,
-        _ => allowed.into_iter().filter(|cpu| !plan.harness.contains(cpu)).collect(),
-    })
 }
 
 /// Processors that this process may use, where the system tells.
@@ -109,4 +107,52 @@ pub(super) fn lock(cache: &Cache) -> Result<MachineLock> {
 /// The canary, unless nothing computes.
 pub(super) fn canary(scenario: &Scenario, machine: &Machine) -> Option<CanaryRunner> {
     (!is_simulated(scenario)).then(|| CanaryRunner::for_cache(machine.last_cache_bytes.unwrap_or(0)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::machine::topology::Processor;
+
+    /// `cores` cores of `width` processors each, numbered as Linux does: the second threads after all first ones.
+    fn machine(cores: u32, width: u32) -> Topology {
+        let processor = |cpu| Processor { cpu, core: cpu % cores, node: 0 };
+        Topology { processors: (0..cores * width).map(processor).collect() }
+    }
+
+    #[track_caller]
+    fn check(pin: Pin, (cores, width): (u32, u32), threads: u32, wanted: Option<&[u32]>) {
+        let allowed: Vec<u32> = (0..cores * width).collect();
+        assert_eq!(chosen(pin, &machine(cores, width), &allowed, threads).as_deref(), wanted);
+    }
+
+    #[test]
+    fn auto_leaves_one_more_than_the_threads_or_gives_all() {
+        check(Pin::Auto, (4, 1), 2, Some(&[1, 2, 3]));
+        check(Pin::Auto, (4, 1), 3, None);
+        check(Pin::Auto, (4, 1), 4, None);
+        check(Pin::Auto, (1, 1), 1, None);
+        check(Pin::Auto, (2, 2), 1, Some(&[1, 3]));
+        check(Pin::Auto, (2, 2), 2, None);
+        check(Pin::Auto, (4, 2), 3, Some(&[1, 2, 3, 5, 6, 7]));
+        check(Pin::Auto, (4, 2), 4, None);
+        check(Pin::Auto, (4, 2), 6, None);
+        // The harness's core has two of three.
+        let uneven = Topology {
+            processors: vec![
+                Processor { cpu: 0, core: 0, node: 0 },
+                Processor { cpu: 1, core: 0, node: 0 },
+                Processor { cpu: 2, core: 2, node: 0 },
+            ],
+        };
+        assert_eq!(chosen(Pin::Auto, &uneven, &[0, 1, 2], 1), None);
+    }
+
+    #[test]
+    fn on_gives_as_many_as_threads_and_off_all() {
+        check(Pin::On, (2, 2), 2, Some(&[0, 1]));
+        check(Pin::On, (4, 1), 4, Some(&[0, 1, 2, 3]));
+        check(Pin::On, (2, 1), 3, None);
+        check(Pin::Off, (4, 1), 1, None);
+    }
 }
