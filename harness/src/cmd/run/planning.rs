@@ -39,7 +39,7 @@ fn manifest(loaded: &Loaded, plan: Plan) -> Manifest {
     Manifest {
         schema: BUNDLE_SCHEMA,
         id: format!("{date}-{}-{}", loaded.machine.label, slug(&loaded.scenario.name)),
-        command: std::env::args().collect(),
+        command: std::env::args_os().map(|part| part.to_string_lossy().into_owned()).collect(),
         harness_version: env!("CARGO_PKG_VERSION").into(),
         harness_commit: harness_commit(),
         scenario_text: loaded.scenario_text.clone(),

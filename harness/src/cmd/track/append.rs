@@ -60,7 +60,7 @@ fn of_bundle(bundle: &Bundle, args: &Args, commits: &Commits) -> Result<Vec<Line
     let Bundle { dir, manifest, records, seal } = bundle;
     // Older versions wrote neither chain nor mark of the end.
     if seal.is_chained && seal.complete.is_none() {
-        bail!("{}: the run did not end; end it by `harness run --resume {0}`", dir.display());
+        bail!("{}: the run did not end; end it by `harness run SCENARIO --resume {0}`", dir.display());
     }
     for label in args.previous.iter().chain(commits.keys()) {
         if manifest.scenario.framework(label).is_none() {
