@@ -32,6 +32,15 @@ pub fn csv_text(text: &str) -> String {
     if line.trim_start().starts_with(['=', '+', '-', '@']) { format!("'{line}") } else { line }
 }
 
+/// `word` as a shell reads it: in quotes where it has to be.
+pub fn shell_word(word: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,@%+".contains(c);
+    if !word.is_empty() && word.chars().all(is_plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', "'\\''"))
+}
+
 /// Control characters, line and paragraph separators, and the format characters that reorder or hide text
 /// (Unicode's bidirectional controls, zero-width characters, tags).
 fn is_unprintable(c: char) -> bool {
@@ -52,6 +61,14 @@ mod tests {
         assert_eq!(printable("naïve µs\t– 3 × 4 ‖"), "naïve µs\t– 3 × 4 ‖", "ordinary text is untouched");
         assert_eq!(printable_lines("a\nb\u{8}\n"), "a\nb\\u{8}\n");
         assert_eq!(one_line(HOSTILE), "a [2Jb c d 1m e");
+    }
+
+    #[test]
+    fn words_are_quoted_where_a_shell_needs_it() {
+        assert_eq!(shell_word("/a-b/c_1.yaml"), "/a-b/c_1.yaml");
+        assert_eq!(shell_word("my file"), "'my file'");
+        assert_eq!(shell_word("it's $HOME"), "'it'\\''s $HOME'");
+        assert_eq!([shell_word(""), shell_word("~")], ["''", "'~'"]);
     }
 
     #[test]

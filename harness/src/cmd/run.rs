@@ -15,7 +15,8 @@ mod verifying;
 
 use super::more::MoreFrameworks;
 use crate::bundle::{self, Bundle};
-use crate::escape::printable_lines;
+use crate::escape::{printable_lines, shell_word};
+use crate::framework::server_url::ALLOW_REMOTE_FLAG;
 use crate::launch::Interrupted;
 use crate::sample::{LaunchRecord, Outcome, Role};
 use anyhow::Result;
@@ -154,9 +155,45 @@ fn exit_code(bundle: &Bundle) -> ExitCode {
     if n_failed + n_invalid > 0 { ExitCode::from(EXIT_INCOMPLETE) } else { ExitCode::SUCCESS }
 }
 
+/// With all that the run was told which its bundle does not tell, as a shell reads it.
 fn resume_command(args: &Args, dir: &Path) -> String {
-    let more = args.more.file().map(|file| format!(" --frameworks {}", file.display())).unwrap_or_default();
-    let programs: String =
-        args.programs.iter().map(|given| format!(" --program {}", given.argument())).collect();
-    format!("harness run {}{more} --resume {}{programs}", args.scenario.display(), dir.display())
+    let path = |path: &Path| path.display().to_string();
+    let mut words = vec!["harness".to_owned(), "run".to_owned(), path(&args.scenario)];
+    if let Some(file) = args.more.file() {
+        words.extend(["--frameworks".to_owned(), path(file)]);
+    }
+    words.extend(["--resume".to_owned(), path(dir)]);
+    for given in &args.programs {
+        words.extend(["--program".to_owned(), given.argument()]);
+    }
+    if args.allow_remote {
+        words.push(ALLOW_REMOTE_FLAG.to_owned());
+    }
+    words.iter().map(|word| shell_word(word)).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Debug, Parser)]
+    struct Cli {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    #[test]
+    fn the_command_that_resumes_can_be_pasted_into_a_shell() {
+        let check = |arguments: &[&str], dir: &str, wanted: &str| {
+            let cli = Cli::parse_from(["run"].iter().chain(arguments));
+            assert_eq!(resume_command(&cli.args, Path::new(dir)), wanted);
+        };
+        check(&["a.yaml", "--only", "x"], "runs/1", "harness run a.yaml --resume runs/1");
+        check(
+            &["my file.yaml", "--allow-remote", "--program", "cpp=/opt/l c/x", "--frameworks", "f.yaml"],
+            "my runs/1",
+            "harness run 'my file.yaml' --frameworks f.yaml --resume 'my runs/1' --program 'cpp=/opt/l c/x' --allow-remote",
+        );
+    }
 }

@@ -12,19 +12,20 @@ pub(super) fn describe(request: &LaunchRequest) -> Result<LaunchSpec, Failure> {
     let mut argv = vec![path_arg(&program)?, "-m".into(), path_arg(request.model.path)?];
     let workload = request.workload;
     let repetitions = request.prompts.len() - usize::from(request.cold_generate > 0);
-    let option = |name: &str| request.options[name].as_str();
-    let device =
-        if option("device") == "default" { String::new() } else { format!("-dev {}", option("device")) };
+    let device = match request.option("device")? {
+        "default" => String::new(),
+        device => format!("-dev {device}"),
+    };
     let flags = format!(
         "-p {prompt} -n {} -d 0,{prompt} -t {} -r {} {} -ngl {} {device} -fa {} -lm {} --repack {} -o jsonl",
         workload.generate_tokens,
         request.threads,
         repetitions.max(1),
         cache_and_batch(request),
-        option("gpu_layers"),
-        option("flash_attention"),
-        option("load_mode"),
-        u8::from(option("repack") != "off"),
+        request.option("gpu_layers")?,
+        request.option("flash_attention")?,
+        request.option("load_mode")?,
+        u8::from(request.option("repack")? != "off"),
         prompt = workload.prompt_tokens,
     );
     argv.extend(flags.split_whitespace().map(str::to_string));

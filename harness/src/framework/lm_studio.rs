@@ -34,7 +34,7 @@ struct LmStudio {
 
 /// Describes a launch by way of `lms`, or of a server that runs already.
 pub(super) fn describe(request: &LaunchRequest) -> Result<LaunchSpec, Failure> {
-    let key = &request.options["model"];
+    let key = request.option("model")?;
     let mut spares = request.spares.to_vec();
     let probe = spares.pop().unwrap_or_default();
     let tokenizer = spoken::tokenizer(request)?;
@@ -46,7 +46,7 @@ pub(super) fn describe(request: &LaunchRequest) -> Result<LaunchSpec, Failure> {
         }
         running @ Endpoint::Running { .. } => (running, None),
     };
-    let model = if by_lms.is_some() { IDENTIFIER.to_owned() } else { key.clone() };
+    let model = if by_lms.is_some() { IDENTIFIER.to_owned() } else { key.to_owned() };
     let api = LmStudio { model, tokenizer: tokenizer.clone(), probe, runtime: None };
     let with_spares = LaunchRequest { spares: &spares, ..request.clone() };
     let mut talk = spoken::talk(&with_spares, Arc::new(api), endpoint)?;
@@ -54,7 +54,7 @@ pub(super) fn describe(request: &LaunchRequest) -> Result<LaunchSpec, Failure> {
         let lms = path_arg(request.needed_program()?)?;
         let command = |due, arguments: &str, is_load| {
             let words =
-                arguments.split(' ').map(|word| if word == "KEY" { key.clone() } else { word.to_owned() });
+                arguments.split(' ').map(|word| if word == "KEY" { key.to_owned() } else { word.to_owned() });
             let argv = std::iter::once(lms.clone()).chain(words).collect();
             Step { due, action: Action::Command { argv }, is_load }
         };
@@ -62,7 +62,7 @@ pub(super) fn describe(request: &LaunchRequest) -> Result<LaunchSpec, Failure> {
         talk.features.push(FEATURE_EMPTY_CACHE.into());
         talk.opening = vec![command("LM Studio's server", &format!("server start --port {port}"), false)];
         let context = request.workload.context;
-        let gpu = &request.options["gpu"];
+        let gpu = request.option("gpu")?;
         let load = format!("load KEY --gpu {gpu} --context-length {context} --identifier {IDENTIFIER} -y");
         talk.loading = vec![command("the model to be loaded", &load, true)];
         talk.closing = vec![

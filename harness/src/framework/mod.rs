@@ -121,6 +121,18 @@ impl LaunchRequest<'_> {
         if rep == 0 && self.cold_generate > 0 { self.cold_generate } else { self.workload.generate_tokens }
     }
 
+    /// The option `name`, which this driver reads.
+    fn option(&self, name: &str) -> Result<&str, Failure> {
+        let option = self.options.get(name).map(String::as_str);
+        option.ok_or_else(|| {
+            let (id, driver) = (&self.entry.id, &self.entry.driver);
+            let message = format!(
+                "{id} has no option `{name}`, which the driver {driver} reads: add it to `options` of {id} in its frameworks.yaml"
+            );
+            Failure::new(FailureKind::Unsupported, message)
+        })
+    }
+
     /// The program, which this driver needs.
     fn needed_program(&self) -> Result<&Path, Failure> {
         needed(self.program, &self.entry.id)
@@ -350,5 +362,35 @@ pub(crate) mod testing {
             allow_remote: false,
             api_key: None,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::testing::{tiny_tokenizer, with_request};
+    use super::*;
+    use engine::tokenizer::EncodeOptions;
+
+    #[test]
+    fn an_option_that_a_driver_misses_is_a_failure() {
+        let tokenizer = tiny_tokenizer();
+        let with_bos = EncodeOptions { add_special: true, parse_special: false };
+        let texts = ["the of and", "and the of"].map(|text| tokenizer.encode(text.as_bytes(), with_bos));
+        let check = |id: &str, describe: fn(&LaunchRequest) -> Result<LaunchSpec, Failure>, option: &str| {
+            let message = with_request(id, |request| {
+                let mut options = request.options.clone();
+                options.insert("url".into(), "http://127.0.0.1:1".into());
+                options.remove(option);
+                let tokenizer = Some(&tokenizer);
+                describe(&LaunchRequest { options, prompts: &texts, spares: &texts, tokenizer, ..request })
+            });
+            let message = message.expect_err("needed").message;
+            let wanted = format!("{id} has no option `{option}`, which the driver ");
+            assert!(message.starts_with(&wanted), "{message}");
+        };
+        check("openai-compatible", describe, "model");
+        check("lm-studio", describe, "model");
+        check("ollama", describe, "gpu_layers");
+        check("llama.cpp", describe_cross_check, "load_mode");
     }
 }

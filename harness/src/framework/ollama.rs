@@ -73,7 +73,7 @@ pub(super) fn describe(request: &LaunchRequest) -> Result<LaunchSpec, Failure> {
 }
 
 fn gpu_layers(request: &LaunchRequest) -> Result<u32, Failure> {
-    let text = &request.options["gpu_layers"];
+    let text = request.option("gpu_layers")?;
     text.parse().map_err(|_| {
         let message = format!("{}: gpu_layers: a number is wanted (got {text})", request.entry.id);
         Failure::new(FailureKind::Unsupported, message)
@@ -100,7 +100,7 @@ fn environment(request: &LaunchRequest, port: u16) -> Result<BTreeMap<String, St
         ("OLLAMA_NO_CLOUD", "1".into()),
         ("OLLAMA_NUM_PARALLEL", "1".into()),
     ];
-    match request.options["flash_attention"].as_str() {
+    match request.option("flash_attention")? {
         "on" => variables.push(("OLLAMA_FLASH_ATTENTION", "1".into())),
         "off" => variables.push(("OLLAMA_FLASH_ATTENTION", "0".into())),
         _ => {}

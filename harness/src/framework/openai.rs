@@ -53,7 +53,7 @@ pub(super) fn describe(request: &LaunchRequest) -> Result<LaunchSpec, Failure> {
     let tokenizer = spoken::tokenizer(request)?;
     let probe = Prompt { text: Some(super::text::text_of(tokenizer, &probe)?), ids: probe };
     let api = OpenAi {
-        model: request.options["model"].clone(),
+        model: request.option("model")?.to_owned(),
         tokenizer: tokenizer.clone(),
         probe,
         takes_ids: false,

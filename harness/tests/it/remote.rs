@@ -15,6 +15,12 @@ fn place(urls: &[&str]) -> Place {
     place
 }
 
+/// This machine by an address that is another host to the rule; nobody is there.
+fn nobody() -> String {
+    let port = TcpListener::bind(("127.0.0.1", 0)).expect("a port").local_addr().expect("bound").port();
+    format!("http://[::ffff:127.0.0.1]:{port}")
+}
+
 #[test]
 fn another_host_is_refused_and_the_other_rows_run() {
     let urls =
@@ -34,10 +40,24 @@ fn another_host_is_refused_and_the_other_rows_run() {
 }
 
 #[test]
+fn a_row_that_could_be_measured_must_still_be_when_a_run_is_resumed() {
+    let place = place(&[&nobody()]);
+    place.run(&["--allow-remote"]).code(3);
+    let dir = place.bundle_dir();
+    // As after a kill before the first launch ended.
+    std::fs::write(dir.join("samples.jsonl"), "").expect("writes");
+    std::fs::remove_file(dir.join("complete.json")).expect("there");
+    let assert = place.run(&["--resume", &dir.display().to_string()]).code(2);
+    let stderr = String::from_utf8_lossy(&assert.get_output().stderr).into_owned();
+    let why =
+        "cannot be resumed: far0 cannot be measured now, as it could be when the run began: the address";
+    assert!(stderr.contains(why) && stderr.contains("harness run --allow-remote"), "{stderr}");
+    assert_eq!(std::fs::read(dir.join("samples.jsonl")).expect("there"), b"");
+}
+
+#[test]
 fn with_leave_it_is_asked() {
-    // This machine by an address that is another host to the rule; nobody is there.
-    let port = TcpListener::bind(("127.0.0.1", 0)).expect("a port").local_addr().expect("bound").port();
-    let place = place(&[&format!("http://[::ffff:127.0.0.1]:{port}")]);
+    let place = place(&[&nobody()]);
     place.run(&["--allow-remote"]).code(3);
     let (kind, message) = failures(&place.bundle(), "far0").remove(0);
     assert_eq!(kind, FailureKind::Missing);

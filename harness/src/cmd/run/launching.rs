@@ -194,6 +194,9 @@ pub(super) fn spec(
 ) -> Result<Result<LaunchSpec, Failure>> {
     let scenario = &loaded.scenario;
     let row = row_of(loaded, planned).with_context(|| format!("{}: no such row", planned.launch_id))?;
+    if let Some(unavailable) = &row.record.unavailable {
+        return Ok(Err(Failure::new(unavailable.kind, unavailable.reason.clone())));
+    }
     let entry = loaded.registry.get(&row.record.id).with_context(|| row.record.id.clone())?;
     let workload = scenario.workload(&planned.cell.workload).context("a workload of the plan")?;
     let n_requests = scenario.repetitions + u32::from(scenario.cold_generate > 0);

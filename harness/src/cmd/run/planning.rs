@@ -64,8 +64,8 @@ fn manifest(loaded: &Loaded, plan: Plan) -> Manifest {
     }
 }
 
-/// A bundle is one measurement: its programs must be those that it began with, and their libraries, where they were
-/// recorded, started in the same way.
+/// A bundle is one measurement: what could be measured when it began must still be, its programs those that it began
+/// with, and their libraries, where they were recorded, started in the same way.
 fn check_same_programs(manifest: &Manifest, loaded: &Loaded) -> Result<(), String> {
     let file_now = loaded.registry.added();
     if manifest.frameworks_file.as_ref().map(|file| &file.sha256) != file_now.map(|file| &file.sha256) {
@@ -73,8 +73,14 @@ fn check_same_programs(manifest: &Manifest, loaded: &Loaded) -> Result<(), Strin
     }
     for then in &manifest.frameworks {
         let now = loaded.rows.iter().find(|row| row.record.label == then.label);
-        let now = now.and_then(|row| row.record.program.as_ref());
-        match (then.program.as_ref(), now) {
+        let unavailable = now.and_then(|row| row.record.unavailable.as_ref());
+        if let (None, Some(unavailable)) = (&then.unavailable, unavailable) {
+            return Err(format!(
+                "{} cannot be measured now, as it could be when the run began: {}",
+                then.label, unavailable.reason
+            ));
+        }
+        match (then.program.as_ref(), now.and_then(|row| row.record.program.as_ref())) {
             (None, _) => {}
             (Some(_), None) => return Err(format!("{} is not here any more", then.label)),
             (Some(then), Some(now)) if then.is_same_as(now) => {}
