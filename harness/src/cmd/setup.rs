@@ -59,6 +59,14 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     if args.remove {
         return remove(&cache, args, &wanted);
     }
+    // What installs keeps the machine busy: not beside a run that measures.
+    let _lock = match MachineLock::acquire(cache.root()) {
+        Ok(lock) => lock,
+        Err(error) => {
+            eprintln!("error: nothing was installed: {}", printable(&error.finding().to_string()));
+            return Ok(ExitCode::from(EXIT_FAILED));
+        }
+    };
     let mut has_failed = false;
     for (id, outcome) in setup::ensure(&wanted, args.force, &cache) {
         match outcome {

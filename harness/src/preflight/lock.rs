@@ -1,4 +1,4 @@
-//! One harness at a time: a lock file in the cache directory, which the system frees when its holder ends, however it ends.
+//! One harness at a time measures or installs: a lock file in the cache directory, which the system frees when its holder ends, however it ends.
 
 use super::{Finding, Severity};
 use crate::locked::Locked;
@@ -30,8 +30,8 @@ pub struct Holder {
 /// Why the lock was not to be had.
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
-    /// Another run has it.
-    #[error("another harness is measuring on this machine{} ({})", by(holder), path.display())]
+    /// Another run or setup has it.
+    #[error("another harness is measuring or installing on this machine{} ({})", by(holder), path.display())]
     Busy {
         /// Who, if it has said so by now.
         holder: Option<Holder>,
@@ -148,7 +148,10 @@ mod tests {
         file.try_lock().unwrap();
         let error = MachineLock::acquire(dir.path()).unwrap_err();
         assert!(matches!(error, LockError::Busy { holder: None, .. }), "{error:?}");
-        assert!(error.to_string().starts_with("another harness is measuring on this machine ("), "{error}");
+        assert!(
+            error.to_string().starts_with("another harness is measuring or installing on this machine ("),
+            "{error}"
+        );
     }
 
     #[test]

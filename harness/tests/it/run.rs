@@ -220,6 +220,27 @@ fn rows_are_chosen_and_the_plan_shown() {
 }
 
 #[test]
+fn nothing_heavy_is_done_while_another_harness_has_the_machine() {
+    let place = Place::new(&[], 1);
+    let cache = place.path("cache");
+    let lock = harness::preflight::MachineLock::acquire(&cache).expect("free");
+    for (arguments, code) in [(vec![], 2), (vec!["--setup"], 2), (vec!["--dry-run", "--setup"], 2)] {
+        let assert = place.run(&arguments).code(code);
+        let stderr = String::from_utf8_lossy(&assert.get_output().stderr).into_owned();
+        assert!(stderr.contains("another harness is measuring or installing"), "{stderr}");
+        assert!(stderr.contains(": wait for it, or end it"), "{stderr}");
+    }
+    let made = |dir: &std::path::Path| std::fs::read_dir(dir).expect("there").count();
+    assert_eq!(made(&cache), 1, "the lock, no model");
+    let assert = place.harness(&["setup", "ollama"]).code(1);
+    let stderr = String::from_utf8_lossy(&assert.get_output().stderr).into_owned();
+    assert!(stderr.contains("nothing was installed: another run: another harness is measuring"), "{stderr}");
+    place.run(&["--dry-run"]).code(0);
+    drop(lock);
+    place.run(&[]).code(0);
+}
+
+#[test]
 fn the_engine_runs_on_the_tiny_model() {
     let place = Place::new(&[], 1);
     place.write_scenario("  - {id: engine, label: steady}\n", 1);

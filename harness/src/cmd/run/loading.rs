@@ -91,6 +91,8 @@ pub(super) fn load(args: &Args) -> Result<Loaded> {
         None => change(&mut scenario, args)?,
     }
     let cache = Cache::from_env()?;
+    // Before anything is installed, hashed or made: that would disturb a run that measures.
+    let lock = (!args.dry_run || args.setup).then(|| looking::lock(&cache)).transpose()?;
     let base_dir = scenario_dir(&args.scenario)?;
     let search = Search {
         registry: &registry,
@@ -108,7 +110,6 @@ pub(super) fn load(args: &Args) -> Result<Loaded> {
     if let Some(reason) = &model.stand_in_reason {
         eprintln!("{}: {reason}", model.name);
     }
-    let lock = (!args.dry_run).then(|| looking::lock(&cache)).transpose()?;
     let (machine, findings) = match &resumed {
         Some(bundle) => (bundle.manifest.machine.clone(), bundle.manifest.preflight.clone()),
         None if args.dry_run => (Machine::detect(), Vec::new()),

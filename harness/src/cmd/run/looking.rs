@@ -101,7 +101,7 @@ fn allowed() -> Option<Vec<u32>> {
 
 /// Keeps other runs from this machine for as long as it lives.
 pub(super) fn lock(cache: &Cache) -> Result<MachineLock> {
-    MachineLock::acquire(cache.root()).map_err(|error| Usage(error.to_string()).into())
+    MachineLock::acquire(cache.root()).map_err(|error| Usage(error.finding().to_string()).into())
 }
 
 /// The canary, unless nothing computes.
