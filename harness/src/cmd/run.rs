@@ -6,6 +6,7 @@ mod frameworks;
 mod launching;
 mod loading;
 mod looking;
+mod missing;
 mod planning;
 mod preparing;
 mod progress;

@@ -86,13 +86,32 @@ fn frameworks_that_cannot_be_measured_are_rows() {
     let place = Place::new(&[], 1);
     let rows = "  - {id: fake, label: steady, options: {script: steady.yaml}}\n  - lm-studio\n  - {id: fake, label: unset}\n";
     place.write_scenario(rows, 1);
-    place.run(&[]).code(3);
+    let assert = place.run(&[]).code(3);
+    let stderr = String::from_utf8_lossy(&assert.get_output().stderr).into_owned();
+    let told = stderr.find("unset: cannot be measured: fake needs the option `script`").expect("told");
+    assert!(told < stderr.find("steady-chat").expect("measured"), "before anything is: {stderr}");
     let bundle = place.bundle();
     let unsupported = FailureKind::Unsupported;
     let needed = |id: &str, option: &str| [(unsupported, format!("{id} needs the option `{option}`"))];
     assert_eq!(failures(&bundle, "lm-studio"), needed("lm-studio", "model"));
     assert_eq!(failures(&bundle, "unset"), needed("fake", "script"));
     assert_eq!(measured(&bundle, "steady").len(), 1);
+}
+
+#[test]
+fn a_run_without_its_baseline_is_refused_before_anything_is_made() {
+    let place = Place::new(&[], 1);
+    let rows =
+        "  - {id: fake, label: steady}\n  - {id: fake, label: other, options: {script: steady.yaml}}\n";
+    place.write_scenario(rows, 1);
+    let assert = place.run(&[]).code(2);
+    let stderr = String::from_utf8_lossy(&assert.get_output().stderr).into_owned();
+    let why = "it.yaml: baseline: steady cannot be measured: fake needs the option `script`";
+    assert!(stderr.contains(why) && stderr.contains("leave it out with --skip steady"), "{stderr}");
+    assert!(place.bundle_dirs().is_empty() && !place.path("cache").join("models").exists());
+    place.run(&["--dry-run"]).code(0);
+    place.run(&["--skip", "steady"]).code(0);
+    assert_eq!(measured(&place.bundle(), "other").len(), 1);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use super::frameworks::{Row, Search, find};
 use super::preparing::prepare_rows;
-use super::{Args, Usage, looking};
+use super::{Args, Usage, looking, missing};
 use crate::bundle::{self, Bundle, ReadPerToken};
 use crate::cache::Cache;
 use crate::cmd::models::Meter;
@@ -103,6 +103,14 @@ pub(super) fn load(args: &Args) -> Result<Loaded> {
         allow_remote: args.allow_remote,
     };
     let mut rows = find(&scenario, &search)?;
+    // The plan that a dry run shows tells them too.
+    if !args.dry_run {
+        missing::announce(&rows);
+    }
+    let is_new = resumed.is_none() && !args.dry_run;
+    if is_new {
+        missing::check_baseline(args, &scenario, &rows)?;
+    }
     let mut meter = Meter::new();
     let model = model::ensure(&scenario.model, &base_dir, &cache, &Tools::default(), &mut |p| meter.show(p))
         .with_context(|| format!("the model of {}", args.scenario.display()))?;
@@ -122,6 +130,9 @@ pub(super) fn load(args: &Args) -> Result<Loaded> {
     if !args.dry_run {
         let file = ModelRef { path: &model.path, sha256: &model.sha256 };
         prepare_rows(&mut rows, &registry, file, &cache)?;
+    }
+    if is_new {
+        missing::check_baseline(args, &scenario, &rows)?;
     }
     let gguf = Gguf::open(&model.path)?;
     let tokenizer = Tokenizer::from_gguf(&gguf).ok().map(Arc::new);

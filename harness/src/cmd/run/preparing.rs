@@ -1,6 +1,7 @@
 //! What the frameworks have to make of the model file before anything is measured.
 
 use super::frameworks::Row;
+use super::missing;
 use crate::bundle::Unavailable;
 use crate::cache::Cache;
 use crate::framework::registry::Entry;
@@ -33,7 +34,7 @@ pub(super) fn prepare_rows(
             }
             Err(error) => {
                 let reason = format!("the model could not be prepared for it: {error:#}");
-                eprintln!("{}: {reason}", row.record.label);
+                missing::say(&row.record.label, &reason);
                 row.record.unavailable = Some(Unavailable { kind: FailureKind::Missing, reason });
                 row.record.program = None;
             }
