@@ -133,15 +133,24 @@ impl Default for Limits {
     }
 }
 
+/// A framework that a row may name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Known<'a> {
+    /// Its id.
+    pub id: &'a str,
+    /// The options that a row of it may have.
+    pub options: Vec<&'a str>,
+}
+
 impl Scenario {
-    /// Reads the scenario at `path`; `known` are the ids of the frameworks that there are. The second value is its text,
-    /// for the manifest.
-    pub fn load(path: &Path, known: &[&str]) -> Result<(Self, String), ScenarioError> {
+    /// Reads the scenario at `path`; `known` are the frameworks that there are. The second value is its text, for the
+    /// manifest.
+    pub fn load(path: &Path, known: &[Known]) -> Result<(Self, String), ScenarioError> {
         parse::load(path, known)
     }
 
     /// Reads a scenario from its text; `path` names it in errors, and its stem becomes the scenario's name.
-    pub fn parse(path: &Path, text: &str, known: &[&str]) -> Result<Self, ScenarioError> {
+    pub fn parse(path: &Path, text: &str, known: &[Known]) -> Result<Self, ScenarioError> {
         parse::parse(path, text, known)
     }
 

@@ -11,43 +11,9 @@ pub fn scenario_schema() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::scenario::Scenario;
     use serde_json::Value;
     use std::collections::BTreeSet;
     use std::path::Path;
-
-    /// Ids that the scenarios of this repository use.
-    const KNOWN: [&str; 12] = [
-        "engine",
-        "candle",
-        "engine-http",
-        "llama.cpp",
-        "llama.cpp-metal",
-        "ollama",
-        "lm-studio",
-        "onnxruntime",
-        "transformers",
-        "mistral.rs",
-        "openvino-genai",
-        "fake",
-    ];
-
-    fn scenarios() -> Vec<std::path::PathBuf> {
-        let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios");
-        let files = std::fs::read_dir(dir).expect("scenarios/ is there").map(|e| e.unwrap().path());
-        files.filter(|p| p.extension().is_some_and(|e| e == "yaml")).collect()
-    }
-
-    #[test]
-    fn every_scenario_of_this_repository_is_one() {
-        let paths = scenarios();
-        assert!(paths.len() >= 4, "{paths:?}");
-        for path in paths {
-            if let Err(e) = Scenario::load(&path, &KNOWN) {
-                panic!("{e}");
-            }
-        }
-    }
 
     /// Keys of every object in the schema.
     fn keys(schema: &Value, found: &mut BTreeSet<String>) {

@@ -44,7 +44,8 @@ fn committed_bundles_still_read() {
 
 fn manifest() -> Manifest {
     let scenario_text = include_str!("../../tests/golden/scenario.yaml");
-    let scenario = Scenario::parse(Path::new("x.yaml"), scenario_text, &["fake"]).expect("valid");
+    let fake = crate::scenario::Known { id: "fake", options: vec!["script"] };
+    let scenario = Scenario::parse(Path::new("x.yaml"), scenario_text, &[fake]).expect("valid");
     Manifest {
         schema: BUNDLE_SCHEMA,
         id: "2026-11-23-cpu-x".into(),

@@ -79,7 +79,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
 }
 
 fn load(path: &Path, registry: &Registry) -> Result<Scenario, crate::scenario::ScenarioError> {
-    Scenario::load(path, &registry.ids()).map(|(scenario, _)| scenario)
+    Scenario::load(path, &registry.known()).map(|(scenario, _)| scenario)
 }
 
 fn examine(args: &Args, registry: &Registry, scenario: Option<&Scenario>, cache: &Cache) -> Findings {

@@ -3,7 +3,7 @@
 use super::more::MoreFrameworks;
 use crate::cache::Cache;
 use crate::model::{self, Progress, Stage, Tools};
-use crate::scenario::Scenario;
+use crate::scenario::{Known, Scenario};
 use crate::units::bytes_to_mb;
 use anyhow::{Context, Result};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -40,7 +40,7 @@ pub enum Action {
 pub fn run(action: Action) -> Result<ExitCode> {
     match action {
         Action::List => list(&Cache::from_env()?),
-        Action::Fetch { scenario, more } => fetch(&scenario, &more.registry()?.ids()),
+        Action::Fetch { scenario, more } => fetch(&scenario, &more.registry()?.known()),
         Action::Synth { shape, out, seed } => {
             let mut meter = Meter::new();
             model::synthesize(&shape, &out, seed, &mut |p| meter.show(p))?;
@@ -58,7 +58,7 @@ fn list(cache: &Cache) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn fetch(path: &Path, known: &[&str]) -> Result<ExitCode> {
+fn fetch(path: &Path, known: &[Known]) -> Result<ExitCode> {
     let scenario = match Scenario::load(path, known) {
         Ok((scenario, _)) => scenario,
         Err(e) => {

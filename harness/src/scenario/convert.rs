@@ -6,8 +6,8 @@ use super::wire::{
     KV_TYPES, PINS, Wire, WireLimits, WireModel, WirePlatform, WireSource, WireWorkload, bounds,
 };
 use super::{
-    CROSS_CHECK_FRAMEWORK, CROSS_CHECK_LABEL, FULL_SESSION_BLOCKS, Limits, ModelSource, ModelSpec, Pin,
-    PlatformSpec, Scenario, Workload,
+    CROSS_CHECK_FRAMEWORK, CROSS_CHECK_LABEL, FULL_SESSION_BLOCKS, Known, Limits, ModelSource, ModelSpec,
+    Pin, PlatformSpec, Scenario, Workload,
 };
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -18,8 +18,8 @@ pub(super) struct Raw<'a> {
     pub(super) name: String,
     /// What was written.
     pub(super) wire: Wire,
-    /// Ids of the frameworks that there are.
-    pub(super) known: &'a [&'a str],
+    /// The frameworks that there are.
+    pub(super) known: &'a [Known<'a>],
 }
 
 /// A broken rule and where.

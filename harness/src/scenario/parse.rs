@@ -1,11 +1,11 @@
 //! YAML to [`Scenario`]: bytes, text, one document, the wire types, and only then the domain type. Every refusal
 //! names file, line, key and remedy.
 
-use super::Scenario;
 use super::convert::Raw;
 use super::explain::explain;
 use super::locate::{self, KeyPath};
 use super::wire::{SCENARIO_SCHEMA, Wire};
+use super::{Known, Scenario};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -72,8 +72,8 @@ impl ScenarioError {
     }
 }
 
-/// Reads the scenario at `path`; the second value is its text. `known` are the framework ids that there are.
-pub(super) fn load(path: &Path, known: &[&str]) -> Result<(Scenario, String), ScenarioError> {
+/// Reads the scenario at `path`; the second value is its text. `known` are the frameworks that there are.
+pub(super) fn load(path: &Path, known: &[Known]) -> Result<(Scenario, String), ScenarioError> {
     let read = |cause| ScenarioError::Read { file: path.to_owned(), cause };
     let syntax = |line, message: String| ScenarioError::Syntax {
         file: path.to_owned(),
@@ -97,7 +97,7 @@ pub(super) fn load(path: &Path, known: &[&str]) -> Result<(Scenario, String), Sc
 }
 
 /// Reads a scenario from its text; `path` names it in errors, and its stem becomes the scenario's name.
-pub(super) fn parse(path: &Path, text: &str, known: &[&str]) -> Result<Scenario, ScenarioError> {
+pub(super) fn parse(path: &Path, text: &str, known: &[Known]) -> Result<Scenario, ScenarioError> {
     let file = || path.to_owned();
     let invalid = |problems| ScenarioError::Invalid { file: file(), problems };
     let only_syntax = text.strip_prefix('\u{feff}').unwrap_or(text);

@@ -4,12 +4,12 @@ use super::convert::{Checker, root};
 use super::explain::suggestion;
 use super::locate::KeyPath;
 use super::wire::{WireFramework, bounds};
-use super::{CONTROL_SUFFIX, CROSS_CHECK_LABEL, FrameworkSpec, Variant};
+use super::{CONTROL_SUFFIX, CROSS_CHECK_LABEL, FrameworkSpec, Known, Variant};
 use std::collections::BTreeSet;
 
 impl Checker {
     /// The rows, in the order of the entries; the variants of an entry with the last setting changing fastest.
-    pub(super) fn frameworks(&mut self, entries: Vec<WireFramework>, known: &[&str]) -> Vec<FrameworkSpec> {
+    pub(super) fn frameworks(&mut self, entries: Vec<WireFramework>, known: &[Known]) -> Vec<FrameworkSpec> {
         let at = |i: usize| root("frameworks").index(i);
         let (mut rows, mut origins) = (Vec::new(), Vec::new());
         for (i, entry) in entries.into_iter().enumerate() {
@@ -27,10 +27,14 @@ impl Checker {
         rows
     }
 
-    fn entry(&mut self, at: &KeyPath, entry: &WireFramework, known: &[&str]) {
-        if !known.contains(&entry.id.as_str()) {
-            let hint = suggestion(&entry.id, known);
-            self.found(at.key("id"), format!("unknown framework `{}`{hint}", entry.id));
+    fn entry(&mut self, at: &KeyPath, entry: &WireFramework, known: &[Known]) {
+        match known.iter().find(|framework| framework.id == entry.id) {
+            Some(framework) => self.options(at, entry, framework),
+            None => {
+                let hint =
+                    suggestion(&entry.id, &known.iter().map(|framework| framework.id).collect::<Vec<_>>());
+                self.found(at.key("id"), format!("unknown framework `{}`{hint}", entry.id));
+            }
         }
         let label = entry.label.as_ref().unwrap_or(&entry.id);
         self.slug(&at.key("label"), label);
@@ -59,6 +63,19 @@ impl Checker {
             if entry.options.contains_key(name) {
                 self.found(path, format!("`{name}` is set by `options` too; leave it out there"));
             }
+        }
+    }
+
+    /// Every option that is set or varied is one of the framework's.
+    fn options(&mut self, at: &KeyPath, entry: &WireFramework, framework: &Known) {
+        let set = entry.options.keys().map(|name| ("options", name));
+        let varied = entry.variants.iter().map(|(name, _)| ("variants", name));
+        for (key, name) in set.chain(varied).filter(|(_, name)| !framework.options.contains(&name.as_str())) {
+            let hint = match framework.options.as_slice() {
+                [] => "; it has none: take it out".to_owned(),
+                options => suggestion(name, options),
+            };
+            self.found(at.key(key).key(name), format!("{} has no option `{name}`{hint}", framework.id));
         }
     }
 
@@ -123,7 +140,7 @@ fn expand(entry: WireFramework) -> Vec<FrameworkSpec> {
 
 #[cfg(test)]
 mod tests {
-    use crate::scenario::Scenario;
+    use crate::scenario::{Known, Scenario};
     use std::path::Path;
 
     /// The rows as `label: options`, or what is wrong.
@@ -133,7 +150,14 @@ mod tests {
              frameworks:\n{frameworks}baseline: {baseline}\nsubject: engine\n\
              workloads: [{{name: chat, prompt_tokens: 8, generate_tokens: 8, context: 64}}]\nthreads: [1]\n"
         );
-        match Scenario::parse(Path::new("s.yaml"), &text, &["engine", "llama.cpp"]) {
+        let known = [
+            Known { id: "engine", options: vec![] },
+            Known {
+                id: "llama.cpp",
+                options: vec!["a", "b", "device", "flash_attention", "load_mode", "repack"],
+            },
+        ];
+        match Scenario::parse(Path::new("s.yaml"), &text, &known) {
             Ok(scenario) => {
                 let line = |f: &crate::scenario::FrameworkSpec| format!("{}: {:?}", f.label, f.options);
                 scenario.frameworks.iter().map(line).collect::<Vec<_>>().join("\n")
@@ -165,6 +189,25 @@ mod tests {
     }
 
     #[test]
+    fn options_that_a_framework_has_not_are_refused_with_their_line() {
+        check(
+            "{id: llama.cpp, options: {repak: on}}",
+            "engine",
+            "s.yaml:6: frameworks[1].options.repak: llama.cpp has no option `repak`; did you mean `repack`?",
+        );
+        check(
+            "{id: llama.cpp, options: {threads: 4}}",
+            "engine",
+            "llama.cpp has no option `threads`; known: a, b, device, flash_attention, load_mode, repack",
+        );
+        check(
+            "{id: engine, label: e, options: {threads: 4}}",
+            "engine",
+            "engine has no option `threads`; it has none: take it out",
+        );
+    }
+
+    #[test]
     fn variants_that_cannot_be_are_refused_with_their_line() {
         check(
             "{id: llama.cpp, variants: {repack: [on, off]}}",
@@ -183,6 +226,11 @@ mod tests {
             "`repack` is set by `options` too",
         );
         check("{id: llama.cpp, variants: {device: [\"a b\"]}}", "engine", "letters, digits and `._+-`");
+        check(
+            "{id: llama.cpp, variants: {repak: [on, off]}}",
+            "engine",
+            "s.yaml:6: frameworks[1].variants.repak: llama.cpp has no option `repak`; did you mean `repack`?",
+        );
         check("{id: llama.cpp, variants: {repack: on}}", "engine", "variants");
         let many = (0..9).map(|i| i.to_string()).collect::<Vec<_>>().join(",");
         let two = format!("{{id: llama.cpp, variants: {{a: [{many}], b: [{many}]}}}}");

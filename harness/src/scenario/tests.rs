@@ -2,7 +2,10 @@
 
 use super::*;
 
-const KNOWN: [&str; 5] = ["engine", "candle", "llama.cpp", "fake", "ollama"];
+fn known() -> Vec<Known<'static>> {
+    let options = |id| if id == "engine" { vec!["fast", "n", "script"] } else { vec![] };
+    ["engine", "candle", "llama.cpp", "fake", "ollama"].map(|id| Known { id, options: options(id) }).to_vec()
+}
 
 const GOOD: &str = "\
 schema: 1
@@ -29,7 +32,7 @@ threads: [1, 2]
 ";
 
 fn parse(text: &str) -> Result<Scenario, ScenarioError> {
-    Scenario::parse(Path::new("s/x.yaml"), text, &KNOWN)
+    Scenario::parse(Path::new("s/x.yaml"), text, &known())
 }
 
 /// `GOOD` with one piece replaced by another.
@@ -366,7 +369,7 @@ fn yaml_syntax_errors_have_their_line() {
 fn files() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("f.yaml");
-    let load = || Scenario::load(&path, &KNOWN);
+    let load = || Scenario::load(&path, &known());
     assert!(matches!(load(), Err(ScenarioError::Read { .. })));
     std::fs::write(&path, b"schema: 1\ntitle: \xff\n").unwrap();
     assert!(

@@ -91,9 +91,10 @@ fn a_framework_is_brought_by_a_file_and_a_killed_run_of_it_goes_on() {
 fn a_scenario_names_no_program() {
     let row = "  - {id: toy, options: {program: /bin/sh}}\n";
     let place = place(&[("toy", "My Toy", EXAMPLE)], row, 1);
-    place.run(&["--frameworks", &file(&place)]).code(3);
-    let seen = failures(&place.bundle(), "toy");
-    assert_eq!(seen, [(FailureKind::Unsupported, "toy has no option `program`; it has: none".to_owned())]);
+    let refused = place.run(&["--frameworks", &file(&place)]).code(2).get_output().stderr.clone();
+    let wanted =
+        "it.yaml:6: frameworks[0].options.program: toy has no option `program`; it has none: take it out";
+    assert!(String::from_utf8_lossy(&refused).contains(wanted), "{}", String::from_utf8_lossy(&refused));
 
     let text = place.read("more.yaml").replace("[python3, \"{program}\"]", "[\"{option.program}\"]");
     place.write("more.yaml", &(text + "    options: {program: python3}\n"));

@@ -269,7 +269,7 @@ mod tests {
                     baseline: cpp\nsubject: engine\nthreads: [1]\n\
                     workloads: [{name: chat, prompt_tokens: 8, generate_tokens: 8, context: 64}]\n";
         let registry = Registry::embedded().expect("valid");
-        let scenario = Scenario::parse(Path::new("s.yaml"), text, &registry.ids()).expect("valid");
+        let scenario = Scenario::parse(Path::new("s.yaml"), text, &registry.known()).expect("valid");
         let given: Result<Vec<GivenProgram>, String> = given.iter().map(|text| text.parse()).collect();
         let search = Search {
             registry: &registry,

@@ -79,7 +79,7 @@ pub(super) fn load(args: &Args) -> Result<Loaded> {
             .map_err(|why| Usage(format!("{}: cannot be resumed: {why}", dir.display())))?;
     }
     let (mut scenario, scenario_text) =
-        Scenario::load(&args.scenario, &registry.ids()).map_err(|e| Usage(e.to_string()))?;
+        Scenario::load(&args.scenario, &registry.known()).map_err(|e| Usage(e.to_string()))?;
     let mut seed = args.seed.unwrap_or(scenario.seed);
     match &resumed {
         Some(bundle) => {
