@@ -90,6 +90,11 @@ impl Matrix {
         self.data.len()
     }
 
+    /// Its panels, one behind the other.
+    pub(crate) fn data(&self) -> &[u8] {
+        &self.data
+    }
+
     /// What it reads activations as.
     pub(crate) fn reads(&self) -> Form {
         self.format.packing.reads()

@@ -23,6 +23,10 @@ pub(super) static ARCHITECTURE: Architecture = Architecture { name: "llama", loa
 
 /// Tokens of a prefill that share a task of attention.
 const ATTENTION_TOKENS: usize = 16;
+/// Query heads of a group from which on attention computes so long for each byte of the cache that memory could bring more.
+const GROUP_OF_IDLE_MEMORY: usize = 8;
+/// How much of the next matrix is asked for during attention: what the last cache can keep beside everything else.
+const NEXT_BYTES_MAX: usize = 4 << 20;
 
 struct Llama {
     config: Config,
@@ -142,6 +146,7 @@ impl Llama {
         let run = Run {
             model: self,
             how: pass.how,
+            threads: pass.threads,
             without: pass.without,
             tokens,
             position: pass.position,
@@ -193,6 +198,7 @@ enum Step {
 struct Run<'a, E> {
     model: &'a Llama,
     how: How,
+    threads: usize,
     without: Without,
     tokens: usize,
     position: usize,
@@ -255,7 +261,8 @@ impl<E: Element> Run<'_, E> {
                 let values = self.values.claim(&share, at..at + self.head_len);
                 self.write_head(head, keys, values);
                 let out = |range| self.attention.claim(&share, range);
-                self.attend(own, head, 0..1, Cache { keys, values }, out);
+                let next = self.next_of_head(layer_idx, head);
+                self.attend(own, head, (0..1, next), Cache { keys, values }, out);
             }
             return;
         }
@@ -277,8 +284,23 @@ impl<E: Element> Run<'_, E> {
             let range = at..at + self.head_len;
             let cache = Cache { keys: self.keys.get(range.clone()), values: self.values.get(range) };
             let out = |range| self.attention.claim(&share, range);
-            self.attend(own, head, first..(first + ATTENTION_TOKENS).min(self.tokens), cache, out);
+            let tokens = first..(first + ATTENTION_TOKENS).min(self.tokens);
+            self.attend(own, head, (tokens, &[]), cache, out);
         }
+    }
+
+    /// The part of the matrix after attention that is asked for while one token's queries of KV head `head` compute. Only where one thread
+    /// runs: more of them read as much as memory gives.
+    fn next_of_head(&self, layer_idx: usize, head: usize) -> &[u8] {
+        let Config { n_heads, n_kv_heads, .. } = self.model.config;
+        let is_idle = self.threads == 1 && n_heads / n_kv_heads >= GROUP_OF_IDLE_MEMORY;
+        let left_out = [Part::Next, Part::Group, Part::Prefetch].map(|part| self.without.leaves_out(part));
+        if !is_idle || left_out.contains(&true) {
+            return &[];
+        }
+        let bytes = self.model.layers[layer_idx].attention_out.data();
+        let of_head = bytes.len().min(NEXT_BYTES_MAX) / n_kv_heads;
+        &bytes[head * of_head..][..of_head]
     }
 
     /// Offsets of q, k and v heads in a row of qkv, each part beginning at a panel.
@@ -313,12 +335,12 @@ impl<E: Element> Run<'_, E> {
         }
     }
 
-    /// The query heads of KV head `head`: those of a group share each load.
+    /// The query heads of KV head `head`: those of a group share each load. `next`: what they ask for meanwhile.
     fn attend<'o>(
         &self,
         own: &mut Own,
         head: usize,
-        tokens: Range<usize>,
+        (tokens, next): (Range<usize>, &[u8]),
         cache: Cache<'_, E>,
         out: impl Fn(Range<usize>) -> &'o mut [f32],
     ) {
@@ -326,7 +348,7 @@ impl<E: Element> Run<'_, E> {
         let (all, [q_at, ..]) = (n_heads / n_kv_heads, self.head_offsets(head));
         let group = if self.without.leaves_out(Part::Group) { 1 } else { all };
         for first in (0..all).step_by(group) {
-            self.attend_to(own, (q_at + first * head_dim, group), tokens.clone(), cache, &out);
+            self.attend_to(own, (q_at + first * head_dim, group), (tokens.clone(), next), cache, &out);
         }
     }
 
@@ -335,7 +357,7 @@ impl<E: Element> Run<'_, E> {
         &self,
         own: &mut Own,
         (q_at, group): (usize, usize),
-        tokens: Range<usize>,
+        (tokens, next): (Range<usize>, &[u8]),
         cache: Cache<'_, E>,
         out: impl Fn(Range<usize>) -> &'o mut [f32],
     ) {
@@ -354,7 +376,7 @@ impl<E: Element> Run<'_, E> {
         }
         let first = self.position + tokens.start;
         let stride = stride(n_heads * head_dim);
-        let mut queries = Queries { rows: &mut own.rows, group, width, first };
+        let mut queries = Queries { rows: &mut own.rows, group, width, first, next };
         attention::attend(self.how.level, cache, &mut queries, &mut own.attention);
         for (i, row) in own.rows.chunks_exact(width).enumerate() {
             let at = (tokens.start + i / group) * stride + q_at + i % group * head_dim;

@@ -59,6 +59,29 @@ pub(crate) struct Queries<'a> {
     pub width: usize,
     /// Position of the first token; token t sees positions 0 … first + t.
     pub first: usize,
+    /// What is read from memory after attention: one token's queries ask for its lines while they compute. Empty for nothing.
+    pub next: &'a [u8],
+}
+
+/// Multiply-adds for which a byte of [`Queries::next`] is asked for: on AVX-512, two lines for each of keys or values.
+const PER_BYTE: usize = 2;
+
+/// How far [`Queries::next`] has been asked for.
+struct Asked<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl Asked<'_> {
+    /// Asks for as many lines as so many multiply-adds leave time for.
+    #[inline(always)]
+    fn more<S: Simd>(&mut self, s: S, multiply_adds: usize) {
+        let len = multiply_adds / PER_BYTE;
+        for line in (0..len).step_by(64) {
+            s.prefetch(self.bytes, self.at + line);
+        }
+        self.at = (self.at + len).min(self.bytes.len() - 1);
+    }
 }
 
 /// Space for a task, kept between calls.
@@ -121,19 +144,22 @@ impl<E: Element> Op for Attend<'_, '_, E> {
     #[inline(always)]
     fn eval<S: Simd>(self, s: S) {
         // One token's cache comes from memory, many tokens' from a cache.
-        if self.queries.rows.len() == self.queries.group * self.queries.width {
-            self.spans::<S, true>(s);
-        } else {
-            self.spans::<S, false>(s);
+        let is_one = self.queries.rows.len() == self.queries.group * self.queries.width;
+        match (is_one, self.queries.next.is_empty()) {
+            (false, _) => self.spans::<S, false, false>(s),
+            (true, true) => self.spans::<S, true, false>(s),
+            (true, false) => self.spans::<S, true, true>(s),
         }
     }
 }
 
 impl<E: Element> Attend<'_, '_, E> {
+    /// `A`: lines of the cache are asked for ahead of their use; `N`: lines of what is next as well.
     #[inline(always)]
-    fn spans<S: Simd, const A: bool>(self, s: S) {
+    fn spans<S: Simd, const A: bool, const N: bool>(self, s: S) {
         let Self { cache, queries, scratch } = self;
-        let Queries { width, first, group, .. } = *queries;
+        let Queries { width, first, group, next, .. } = *queries;
+        let mut asked = Asked { bytes: next, at: 0 };
         let n_rows = queries.rows.len() / width;
         let last = first + n_rows / group;
         scratch.clear(n_rows, width);
@@ -142,7 +168,7 @@ impl<E: Element> Attend<'_, '_, E> {
             let len = (last - start).min(SPAN).next_multiple_of(BLOCK);
             let all = start * width..(start + len) * width;
             let (keys, values) = (&cache.keys[all.clone()], &cache.values[all]);
-            Span { keys, values, start, len }.attend::<S, A>(s, queries, rows);
+            Span { keys, values, start, len }.attend::<S, A, N>(s, queries, rows, &mut asked);
         }
         let out = queries.rows.chunks_exact_mut(width).zip(rows.sums.chunks_exact(width));
         for ((out, sums), softmax) in out.zip(&rows.softmax) {
@@ -201,7 +227,13 @@ struct Span<'a, E> {
 impl<E: Element> Span<'_, E> {
     /// All rows attend to it.
     #[inline(always)]
-    fn attend<S: Simd, const A: bool>(self, s: S, queries: &Queries<'_>, rows: &mut Rows) {
+    fn attend<S: Simd, const A: bool, const N: bool>(
+        self,
+        s: S,
+        queries: &Queries<'_>,
+        rows: &mut Rows,
+        asked: &mut Asked<'_>,
+    ) {
         let Queries { width, first, group, .. } = *queries;
         let n_rows = queries.rows.len() / width;
         let wide = S::LANES == MAX_LANES;
@@ -213,23 +245,24 @@ impl<E: Element> Span<'_, E> {
             let alike = |n: usize| row + n <= n_rows && blocks(row) == blocks(row + n - 1);
             row += match blocks(row) {
                 0 => 1,
-                _ if wide && alike(8) => self.rows::<S, 8, A>(s, queries, row, rows),
-                _ if alike(4) => self.rows::<S, 4, A>(s, queries, row, rows),
-                _ if alike(3) => self.rows::<S, 3, A>(s, queries, row, rows),
-                _ if alike(2) => self.rows::<S, 2, A>(s, queries, row, rows),
-                _ => self.rows::<S, 1, A>(s, queries, row, rows),
+                _ if wide && alike(8) => self.rows::<S, 8, A, N>(s, queries, row, rows, asked),
+                _ if alike(4) => self.rows::<S, 4, A, N>(s, queries, row, rows, asked),
+                _ if alike(3) => self.rows::<S, 3, A, N>(s, queries, row, rows, asked),
+                _ if alike(2) => self.rows::<S, 2, A, N>(s, queries, row, rows, asked),
+                _ => self.rows::<S, 1, A, N>(s, queries, row, rows, asked),
             };
         }
     }
 
     /// `R` rows from `row` on attend to it; returns `R`.
     #[inline(always)]
-    fn rows<S: Simd, const R: usize, const A: bool>(
+    fn rows<S: Simd, const R: usize, const A: bool, const N: bool>(
         self,
         s: S,
         queries: &Queries<'_>,
         row: usize,
         rows: &mut Rows,
+        asked: &mut Asked<'_>,
     ) -> usize {
         let Queries { width, first, group, .. } = *queries;
         let mut seen = [0; R];
@@ -238,7 +271,8 @@ impl<E: Element> Span<'_, E> {
         }
         let len = seen[R - 1].next_multiple_of(BLOCK);
         let mut weights = [[0.0; SPAN]; R];
-        self.score::<S, R, A>(s, &queries.rows[row * width..][..R * width], len, &mut weights);
+        let queries = &queries.rows[row * width..][..R * width];
+        self.score::<S, R, A, N>(s, queries, len, &mut weights, asked);
         let sums = &mut rows.sums[row * width..][..R * width];
         for (r, sums) in sums.chunks_exact_mut(width).enumerate() {
             weigh(s, &mut weights[r][..len], seen[r], &mut rows.softmax[row + r], sums);
@@ -246,9 +280,9 @@ impl<E: Element> Span<'_, E> {
         let mut at = 0;
         while at < width {
             at += if width - at >= VECTORS * S::LANES {
-                self.sum::<S, R, VECTORS, A>(s, &weights, &seen, at, sums)
+                self.sum::<S, R, VECTORS, A, N>(s, &weights, &seen, at, sums, asked)
             } else {
-                self.sum::<S, R, 1, A>(s, &weights, &seen, at, sums)
+                self.sum::<S, R, 1, A, N>(s, &weights, &seen, at, sums, asked)
             };
         }
         R
@@ -256,12 +290,13 @@ impl<E: Element> Span<'_, E> {
 
     /// scores = queries · keys, for the first `len` positions; if `A`, their values are asked for meanwhile.
     #[inline(always)]
-    fn score<S: Simd, const R: usize, const A: bool>(
+    fn score<S: Simd, const R: usize, const A: bool, const N: bool>(
         self,
         s: S,
         queries: &[f32],
         len: usize,
         scores: &mut [[f32; SPAN]; R],
+        asked: &mut Asked<'_>,
     ) {
         let width = queries.len() / R;
         let mut rows = [queries; R];
@@ -277,6 +312,9 @@ impl<E: Element> Span<'_, E> {
                     let keys = &keys[i * BLOCK + part..][..VECTORS * S::LANES];
                     if A {
                         prefetch(s, self.values, (block * width + i) * BLOCK + part, VECTORS * S::LANES);
+                    }
+                    if N {
+                        asked.more(s, R * VECTORS * S::LANES);
                     }
                     for v in 0..VECTORS {
                         let keys = E::load(s, &keys[v * S::LANES..]);
@@ -297,13 +335,14 @@ impl<E: Element> Span<'_, E> {
     /// sums += Σ weight · value over what each row has seen, for `C` vectors of columns from `at` on; returns how many columns they are.
     /// If `A`, the keys of the next span are asked for meanwhile.
     #[inline(always)]
-    fn sum<S: Simd, const R: usize, const C: usize, const A: bool>(
+    fn sum<S: Simd, const R: usize, const C: usize, const A: bool, const N: bool>(
         self,
         s: S,
         weights: &[[f32; SPAN]; R],
         seen: &[usize; R],
         at: usize,
         sums: &mut [f32],
+        asked: &mut Asked<'_>,
     ) -> usize {
         let width = sums.len() / R;
         let mut acc = [[s.splat(0.0); C]; R];
@@ -316,6 +355,9 @@ impl<E: Element> Span<'_, E> {
         for (position, values) in self.values.chunks_exact(width).take(seen[0]).enumerate() {
             if A {
                 prefetch(s, self.keys, self.keys.len() + position * width + at, C * S::LANES);
+            }
+            if N {
+                asked.more(s, R * C * S::LANES);
             }
             for c in 0..C {
                 let values = E::load(s, &values[at + c * S::LANES..]);
@@ -404,10 +446,20 @@ mod tests {
     }
 
     fn run(level: Level, case: &Case, first: usize, tokens: std::ops::Range<usize>) -> Vec<f32> {
+        run_and_ask(level, case, first, tokens, &[])
+    }
+
+    fn run_and_ask(
+        level: Level,
+        case: &Case,
+        first: usize,
+        tokens: std::ops::Range<usize>,
+        next: &[u8],
+    ) -> Vec<f32> {
         let size = GROUP * WIDTH;
         let mut rows = case.queries[tokens.start * size..tokens.end * size].to_vec();
         let mut queries =
-            Queries { rows: &mut rows, group: GROUP, width: WIDTH, first: first + tokens.start };
+            Queries { rows: &mut rows, group: GROUP, width: WIDTH, first: first + tokens.start, next };
         let cache = Cache { keys: &case.keys, values: &case.values };
         attend(level, cache, &mut queries, &mut Scratch::default());
         rows
@@ -474,6 +526,10 @@ mod tests {
             let mut pieces = Vec::new();
             for tokens in [0..1, 1..20, 20..70] {
                 pieces.extend(run(level, &case, 30, tokens));
+            }
+            for next in [&[1][..], &[1; 5000]] {
+                let asking = run_and_ask(level, &case, 30, 0..1, next);
+                assert_eq!(asking, pieces[..asking.len()], "{}", level.name());
             }
             assert!(pieces.iter().zip(&whole).all(|(a, b)| a.to_bits() == b.to_bits()), "{}", level.name());
         }
