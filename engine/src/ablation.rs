@@ -26,7 +26,7 @@ pub enum Part {
     /// Weights lie on huge pages, where the system has them.
     HugePages,
     /// Attention asks for lines of the matrix after it.
-    Next,
+    Lookahead,
 }
 
 /// Every part with its name, and what the engine does without it.
@@ -39,7 +39,7 @@ const PARTS: &[(Part, &str, &str)] = &[
     (Part::Entry, "entry", "the thread pool is entered once for each operation, not once for a pass"),
     (Part::Counter, "counter", "each thread has its even part of the work, not chunks from a shared counter"),
     (Part::HugePages, "huge-pages", "weights lie on small pages, not on huge ones"),
-    (Part::Next, "next", "attention asks for no line of the matrix after it"),
+    (Part::Lookahead, "lookahead", "attention asks for no line of the matrix after it"),
 ];
 
 impl Part {
@@ -53,7 +53,7 @@ impl Part {
         PARTS.iter().find(|(_, known, _)| *known == name).map(|&(part, ..)| part)
     }
 
-    /// `streams`, `prefetch`, `tiles`, `group`, `half-cache`, `entry`, `counter`, `huge-pages` or `next`.
+    /// `streams`, `prefetch`, `tiles`, `group`, `half-cache`, `entry`, `counter`, `huge-pages` or `lookahead`.
     pub fn name(self) -> &'static str {
         self.line().1
     }

@@ -24,9 +24,9 @@ pub(super) static ARCHITECTURE: Architecture = Architecture { name: "llama", loa
 /// Tokens of a prefill that share a task of attention.
 const ATTENTION_TOKENS: usize = 16;
 /// Query heads of a group from which on attention computes so long for each byte of the cache that memory could bring more.
-const GROUP_OF_IDLE_MEMORY: usize = 8;
+const LOOKAHEAD_GROUP_MIN: usize = 8;
 /// How much of the next matrix is asked for during attention: what the last cache can keep beside everything else.
-const NEXT_BYTES_MAX: usize = 4 << 20;
+const LOOKAHEAD_BYTES_MAX: usize = 4 << 20;
 
 struct Llama {
     config: Config,
@@ -293,13 +293,14 @@ impl<E: Element> Run<'_, E> {
     /// runs: more of them read as much as memory gives.
     fn next_of_head(&self, layer_idx: usize, head: usize) -> &[u8] {
         let Config { n_heads, n_kv_heads, .. } = self.model.config;
-        let is_idle = self.threads == 1 && n_heads / n_kv_heads >= GROUP_OF_IDLE_MEMORY;
-        let left_out = [Part::Next, Part::Group, Part::Prefetch].map(|part| self.without.leaves_out(part));
+        let is_idle = self.threads == 1 && n_heads / n_kv_heads >= LOOKAHEAD_GROUP_MIN;
+        let left_out =
+            [Part::Lookahead, Part::Group, Part::Prefetch].map(|part| self.without.leaves_out(part));
         if !is_idle || left_out.contains(&true) {
             return &[];
         }
         let bytes = self.model.layers[layer_idx].attention_out.data();
-        let of_head = bytes.len().min(NEXT_BYTES_MAX) / n_kv_heads;
+        let of_head = bytes.len().min(LOOKAHEAD_BYTES_MAX) / n_kv_heads;
         &bytes[head * of_head..][..of_head]
     }
 

@@ -1,6 +1,6 @@
 //! Text from outside as Markdown: escaped, on one line, so that no name or error can break a table.
 
-use crate::escape::one_line;
+use crate::escape::{one_line, shell_word};
 use std::collections::BTreeMap;
 
 /// Longest error quoted in a table, in characters; the whole of it is in the bundle.
@@ -50,10 +50,10 @@ pub(super) fn fence(text: &str) -> String {
 
 /// A command line as a shell would read it.
 pub(super) fn shell(argv: &[String]) -> String {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,@%+~".contains(c);
-    let quote = |word: &String| match !word.is_empty() && word.chars().all(is_plain) {
-        true => word.clone(),
-        false => format!("'{}'", word.replace('\'', "'\\''")),
+    // The home directory, as bundles write it, stays the shell's to fill in.
+    let quote = |word: &String| match word.strip_prefix("~/").filter(|rest| !rest.is_empty()) {
+        Some(rest) => format!("~/{}", shell_word(rest)),
+        None => shell_word(word),
     };
     argv.iter().map(quote).collect::<Vec<_>>().join(" ")
 }
@@ -152,8 +152,8 @@ mod tests {
 
     #[test]
     fn commands_are_quoted_for_a_shell() {
-        let argv = ["harness", "run", "my file.yaml", "it's"].map(str::to_owned);
-        assert_eq!(shell(&argv), "harness run 'my file.yaml' 'it'\\''s'");
+        let argv = ["harness", "run", "my file.yaml", "it's", "~/a b"].map(str::to_owned);
+        assert_eq!(shell(&argv), "harness run 'my file.yaml' 'it'\\''s' ~/'a b'");
         let environment =
             BTreeMap::from([("T".to_owned(), "2".to_owned()), ("X".to_owned(), "a b".to_owned())]);
         assert_eq!(command(&environment, &argv[..2]), "T=2 X='a b' harness run");
