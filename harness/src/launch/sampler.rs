@@ -9,12 +9,12 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// Between two looks at memory.
-const POLL: Duration = Duration::from_millis(50);
+const POLL: Duration = Duration::from_millis(100);
 /// Between two looks at processes and threads.
 const WALK: Duration = Duration::from_millis(200);
-/// A look is followed by a pause of at least so many times its own length, so that the sampler takes at most 0.5% of
+/// A look is followed by a pause of at least so many times its own length, so that the sampler takes at most 0.25% of
 /// one processor, however many threads there are: half of it for each of the two kinds.
-const PAUSE_FACTOR: u32 = 400;
+const PAUSE_FACTOR: u32 = 800;
 
 /// What a launch took.
 #[derive(Debug, Clone, Default, PartialEq)]

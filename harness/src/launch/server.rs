@@ -3,13 +3,13 @@
 use super::child::{ChildProcess, kill_group};
 use super::client::{Client, reply};
 use super::sampler::{Sampler, Usage};
-use super::{Limits, Stop, TICK, command, elapsed_ns, ns};
+use super::{Limits, Stop, command, elapsed_ns, ns};
 use crate::framework::gates::{WINDOW_S_MIN, told_gates};
 use crate::framework::server::{
     Action, Answer, Asked, CompletionServer, Endpoint, Prompt, Reply, StampedEvent, Step, TRIES_MORE_MAX,
     Told,
 };
-use crate::framework::sse::SseSplitter;
+use crate::framework::sse::StampedStream;
 use crate::framework::{Failure, ServerTalk};
 use crate::sample::{ColdRequest, CpuSpan, FEATURE_RAN_BEFORE, FailureKind, Forced, Measured, Reported};
 use crate::system;
@@ -17,12 +17,15 @@ use rustix::process::Pid;
 use std::io::Read;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 /// Between two looks at whether the model is loaded; the error of a server's load time.
 pub(super) const HEALTH_POLL: Duration = Duration::from_millis(4);
 /// Limit for an answer to such a look.
 const HEALTH_TIMEOUT: Duration = Duration::from_secs(5);
+/// Between two looks at whether the run was interrupted, while the launch waits for a server.
+const INTERRUPT_POLL: Duration = Duration::from_millis(100);
 /// How long after a broken connection the server's own end is waited for, to say why.
 const CRASH_GRACE: Duration = Duration::from_millis(1500);
 /// A process that takes less than this, in processors, of a window of requests does not compute.
@@ -36,18 +39,18 @@ pub(super) fn talk(
     limits: &Limits,
     started: Instant,
 ) -> Result<Measured, Stop> {
-    let is_over = AtomicBool::new(false);
     let pid = child.as_ref().and_then(|c| i32::try_from(c.pid()).ok()).and_then(Pid::from_raw);
     let mut conversation = Conversation::new(talk, child, limits, started);
     let result = std::thread::scope(|scope| {
+        let (over, is_over) = channel::<()>();
         // A blocking read does not see an interrupt: this thread ends the server, and with it the read.
-        scope.spawn(|| {
-            while let (false, Some(pid)) = (is_over.load(Ordering::Relaxed), pid) {
+        scope.spawn(move || {
+            let Some(pid) = pid else { return };
+            while is_over.recv_timeout(INTERRUPT_POLL) == Err(RecvTimeoutError::Timeout) {
                 if limits.interrupted.load(Ordering::Relaxed) {
                     kill_group(pid);
                     return;
                 }
-                std::thread::sleep(TICK);
             }
         });
         let result = conversation.hold();
@@ -55,7 +58,7 @@ pub(super) fn talk(
         if result.is_ok() || talk.endpoint.is_running() {
             conversation.close();
         }
-        is_over.store(true, Ordering::Relaxed);
+        drop(over);
         result
     });
     if limits.interrupted.load(Ordering::Relaxed) {
@@ -305,14 +308,13 @@ impl<'a> Conversation<'a> {
         }
     }
 
-    /// A streamed completion. Each read is stamped before its bytes are looked at.
+    /// A streamed completion. Each read is stamped before its bytes are looked at, which is done for many of them at once:
+    /// between two tokens the processor belongs to the server.
     fn complete(&mut self, asked: Asked, prompt: &Prompt) -> Result<Vec<StampedEvent>, Stop> {
         let due = format!("the answer to request {}", asked.rep);
         let body = self.api.completion_body(prompt, asked.n_generate, true);
         let path = self.api.completion_path();
-        let mut splitter = SseSplitter::new(self.api.framing());
-        let mut events = Vec::with_capacity(asked.n_generate as usize + 1);
-        let mut buffer = vec![0; 64 << 10];
+        let mut stream = StampedStream::new(self.api.framing(), asked.n_generate as usize + 1);
         let request_started = Instant::now();
         let mut response = match self.client.post(path, &body, self.limits.left()) {
             Ok(response) => response,
@@ -325,17 +327,12 @@ impl<'a> Conversation<'a> {
         }
         let mut reader = response.body_mut().as_reader();
         loop {
-            match reader.read(&mut buffer) {
-                Ok(0) => break,
-                Ok(n) => {
-                    let at_ns = elapsed_ns(request_started);
-                    let data = splitter.push(&buffer[..n])?;
-                    events.extend(data.into_iter().map(|data| StampedEvent { at_ns, data }));
-                }
+            match reader.read(stream.room()?) {
+                Ok(0) => return Ok(stream.into_events()?),
+                Ok(n) => stream.took(n, elapsed_ns(request_started)),
                 Err(error) => return Err(self.broken(&error.to_string(), &due)),
             }
         }
-        Ok(events)
     }
 
     fn verify(&mut self) -> Result<Option<Vec<u32>>, Stop> {

@@ -3,7 +3,7 @@
 //! `VmHWM` is the kernel's own high-water mark, so that polling misses nothing; for several processes it is the sum
 //! of the marks of those alive, an upper bound. The anonymous and file-backed parts (shared memory counts as
 //! file-backed) and swap are the largest seen in polls. PSS is read once, at the end, because reading it stops the
-//! process for a while. Files are read here and not by a crate: it is done 50 times a second, next to a measurement.
+//! process for a while. Files are read here and not by a crate: it is done many times a second, next to a measurement.
 
 use crate::machine::topology::parse_cpu_list;
 use crate::sample::Memory;
