@@ -84,6 +84,13 @@ impl Plan {
         self.launches.iter().filter(|l| !finished.contains(&l.launch_id)).collect()
     }
 
+    /// How many blocks give every row each place and each predecessor equally often: 0 for a plan of no launch.
+    pub fn blocks_of_a_square(&self) -> usize {
+        let in_square = self.launches.iter().filter(|l| l.role != Role::CrossCheck);
+        let labels: BTreeSet<&str> = in_square.map(|l| l.cell.framework.as_str()).collect();
+        williams_square(labels.len()).len()
+    }
+
     fn push(&mut self, block: u32, role: Role, label: &str, workload: &Workload, threads: u32) {
         let cell = Cell { framework: label.to_owned(), workload: workload.name.clone(), threads };
         let launch_id = launch_id(block, role, &cell);
@@ -329,6 +336,7 @@ mod tests {
                     }
                 }
                 let each = blocks as usize / n;
+                prop_assert_eq!(plan.blocks_of_a_square(), blocks as usize);
                 prop_assert_eq!(places.len(), n * n);
                 prop_assert!(places.values().all(|&c| c == each));
                 prop_assert_eq!(neighbours.len(), n * (n - 1));

@@ -232,6 +232,7 @@ fn rows_are_chosen_and_the_plan_shown() {
     let stdout = String::from_utf8_lossy(&assert.get_output().stdout).into_owned();
     assert!(stdout.contains("b02-other-chat-t1\n3 launches"), "{stdout}");
     assert!(!stdout.contains("steady"), "{stdout}");
+    assert!(stdout.contains("Order: 3 blocks balance it (a Williams square has 1)."), "{stdout}");
     assert!(place.bundle_dirs().is_empty());
     let assert = place.run(&["--only", "nobody"]).code(2);
     let stderr = String::from_utf8_lossy(&assert.get_output().stderr).into_owned();

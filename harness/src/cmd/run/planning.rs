@@ -106,6 +106,20 @@ pub(super) fn time(planned: &Planned, forecast: &Forecast) -> Estimate {
     forecast.of(planned.remaining.iter().filter(|l| l.block < blocks))
 }
 
+/// Whether all rows stand in each place equally often, and with how many blocks they would.
+fn balance(n_blocks: usize, square: usize) -> String {
+    let below = n_blocks - n_blocks.checked_rem(square).unwrap_or(0);
+    if below == n_blocks {
+        return format!("Order: {n_blocks} blocks balance it (a Williams square has {square}).");
+    }
+    let above = below + square;
+    let whole = if below == 0 { above.to_string() } else { format!("{below} or {above}") };
+    format!(
+        "Order: a Williams square has {square} blocks here, so that with {n_blocks} some rows stand once more often in some \
+         places; {whole} blocks balance it."
+    )
+}
+
 /// Prints the plan.
 pub(super) fn show(planned: &Planned, time: Estimate) {
     for framework in &planned.manifest.frameworks {
@@ -122,11 +136,28 @@ pub(super) fn show(planned: &Planned, time: Estimate) {
         println!("{}", launch.launch_id);
     }
     println!("{time}");
+    println!("{}", balance(scenario.blocks as usize, planned.manifest.plan.blocks_of_a_square()));
     if let Some(target) = scenario.target_ci {
         let (blocks, most) = (scenario.blocks, scenario.blocks_max);
         println!(
             "The time is that of {blocks} blocks; more follow, {most} at most, until every interval is within {}%.",
             target * 100.0
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_order_is_balanced_by_whole_squares() {
+        let said = |n_blocks, square| balance(n_blocks, square);
+        assert_eq!(said(8, 4), "Order: 8 blocks balance it (a Williams square has 4).");
+        assert!(said(6, 4).ends_with(
+            "so that with 6 some rows stand once more often in some places; 4 or 8 blocks balance it."
+        ));
+        assert!(said(8, 18).ends_with("; 18 blocks balance it."));
+        assert_eq!(said(3, 0), "Order: 3 blocks balance it (a Williams square has 0).");
     }
 }
