@@ -55,8 +55,8 @@ impl SseSplitter {
 
 /// What one read may take.
 const READ_BYTES_MAX: usize = 64 << 10;
-/// Bytes that may wait to be split: some thousands of tokens.
-const WAITING_BYTES_MAX: usize = 1 << 20;
+/// Bytes that may wait to be split: some hundreds of tokens.
+const WAITING_BYTES_MAX: usize = 256 << 10;
 
 /// A stream whose reads are stamped when they come and split when many have come, or at its end.
 #[derive(Debug)]
