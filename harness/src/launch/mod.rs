@@ -22,6 +22,7 @@ mod probe;
 mod runner;
 mod sampler;
 mod server;
+mod stream;
 mod sweep;
 
 use crate::framework::gates::{Expected, check_lengths, gates};

@@ -3,13 +3,13 @@
 use super::child::{ChildProcess, kill_group};
 use super::client::{Client, reply};
 use super::sampler::{Sampler, Usage};
+use super::stream::StampedStream;
 use super::{Limits, Stop, command, elapsed_ns, ns};
 use crate::framework::gates::{WINDOW_S_MIN, told_gates};
 use crate::framework::server::{
     Action, Answer, Asked, CompletionServer, Endpoint, Prompt, Reply, StampedEvent, Step, TRIES_MORE_MAX,
     Told,
 };
-use crate::framework::sse::StampedStream;
 use crate::framework::{Failure, ServerTalk};
 use crate::sample::{ColdRequest, CpuSpan, FEATURE_RAN_BEFORE, FailureKind, Forced, Measured, Reported};
 use crate::system;
