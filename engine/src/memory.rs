@@ -104,7 +104,7 @@ impl Arena {
         let slow = waited > AT_HAND;
         self.next_timed = if slow { rest } else { rest + (TIMED - 1) * HUGE };
         self.patience = self.patience.saturating_sub(if slow { waited } else { Duration::ZERO });
-        if let Some(map) = self.map.as_deref().filter(|_| self.patience.is_zero()) {
+        if let Some(map) = self.map.as_deref().filter(|map| self.patience.is_zero() && rest < map.len()) {
             tracing::debug!(rest, of = map.len(), "huge pages do not come at once: small ones for the rest");
             advise(map, Pages::Small, rest..map.len());
         }
