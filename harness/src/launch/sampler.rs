@@ -12,9 +12,9 @@ use std::time::{Duration, Instant};
 const POLL: Duration = Duration::from_millis(100);
 /// Between two looks at processes and threads.
 const WALK: Duration = Duration::from_millis(200);
-/// A look is followed by a pause of at least so many times its own length, so that the sampler takes at most 0.25% of
+/// A look is followed by a pause of at least so many times its own length, so that the sampler takes at most 0.1% of
 /// one processor, however many threads there are: half of it for each of the two kinds.
-const PAUSE_FACTOR: u32 = 800;
+const PAUSE_FACTOR: u32 = 2000;
 
 /// What a launch took.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -107,10 +107,10 @@ impl Gauge {
         let mut ledger = Ledger::default();
         let mut peak_since = PeakSince::ProcessStart;
         if is_running {
+            tree.walk(&mut ledger);
             if tree.reset_marks() {
                 peak_since = PeakSince::Attach;
             }
-            tree.walk(&mut ledger);
         }
         Gauge {
             tree,

@@ -27,9 +27,8 @@ impl Tree {
         Tree { root, members: vec![root], buffer: String::with_capacity(4096) }
     }
 
-    /// Resets the high-water marks of all members; whether it could be done for each.
+    /// Resets the high-water marks of all members, as of the last walk; whether it could be done for each.
     pub(crate) fn reset_marks(&mut self) -> bool {
-        self.find_members();
         self.members.iter().all(|pid| std::fs::write(format!("/proc/{pid}/clear_refs"), RESET_HWM).is_ok())
     }
 
@@ -60,28 +59,39 @@ impl Tree {
 
     /// Looks for descendants, and writes down what every process and thread used.
     pub(crate) fn walk(&mut self, ledger: &mut Ledger) {
-        self.find_members();
-        for pid in &self.members {
-            let Some(stat) = read(&mut self.buffer, &format!("/proc/{pid}/stat")).and_then(Stat::parse)
-            else {
-                continue;
-            };
-            ledger.processes.insert((u64::from(*pid), stat.start_ticks), stat.used);
-            for tid in tasks(*pid) {
-                let path = |name: &str| format!("/proc/{pid}/task/{tid}/{name}");
-                let Some(stat) = read(&mut self.buffer, &path("stat")).and_then(Stat::parse) else {
-                    continue;
-                };
-                let Some(status) = read(&mut self.buffer, &path("status")).map(Status::parse) else {
-                    continue;
-                };
-                let ticks = stat.used.user_ticks + stat.used.system_ticks;
-                let switches =
-                    Some(Switches { voluntary: status.voluntary, involuntary: status.involuntary });
-                ledger.tasks.insert((tid.into(), stat.start_ticks), TaskUse { ticks, switches });
-                ledger.cpus.extend(status.cpus.and_then(parse_cpu_list).into_iter().flatten());
+        self.members = vec![self.root];
+        let mut next = 0;
+        while let Some(&pid) = self.members.get(next) {
+            next += 1;
+            if let Some(stat) = read(&mut self.buffer, &format!("/proc/{pid}/stat")).and_then(Stat::parse) {
+                ledger.processes.insert((u64::from(pid), stat.start_ticks), stat.used);
+            }
+            for tid in tasks(pid) {
+                self.find_children(pid, tid);
+                self.walk_task(pid, tid, ledger);
             }
         }
+    }
+
+    /// Any thread can start a process, and the kernel lists it there.
+    fn find_children(&mut self, pid: u32, tid: u32) {
+        let text = read(&mut self.buffer, &format!("/proc/{pid}/task/{tid}/children")).unwrap_or("");
+        for child in text.split_whitespace().filter_map(|id| id.parse().ok()) {
+            if !self.members.contains(&child) {
+                self.members.push(child);
+            }
+        }
+    }
+
+    fn walk_task(&mut self, pid: u32, tid: u32, ledger: &mut Ledger) -> Option<()> {
+        let path = |name: &str| format!("/proc/{pid}/task/{tid}/{name}");
+        let stat = read(&mut self.buffer, &path("stat")).and_then(Stat::parse)?;
+        let status = read(&mut self.buffer, &path("status")).map(Status::parse)?;
+        let ticks = stat.used.user_ticks + stat.used.system_ticks;
+        let switches = Some(Switches { voluntary: status.voluntary, involuntary: status.involuntary });
+        ledger.tasks.insert((tid.into(), stat.start_ticks), TaskUse { ticks, switches });
+        ledger.cpus.extend(status.cpus.and_then(parse_cpu_list).into_iter().flatten());
+        Some(())
     }
 
     /// Takes the present proportional set size into `memory`.
@@ -93,25 +103,6 @@ impl Tree {
                 sum(pss, text.and_then(|text| text.lines().find_map(|line| kb(line.strip_prefix("Pss:")?))));
         }
         memory.pss_bytes = memory.pss_bytes.max(pss);
-    }
-
-    /// Any thread can start a process, and the kernel lists it there.
-    fn find_members(&mut self) {
-        self.members = vec![self.root];
-        let mut next = 0;
-        while let Some(&pid) = self.members.get(next) {
-            next += 1;
-            for tid in tasks(pid) {
-                let Some(text) = read(&mut self.buffer, &format!("/proc/{pid}/task/{tid}/children")) else {
-                    continue;
-                };
-                for child in text.split_whitespace().filter_map(|id| id.parse().ok()) {
-                    if !self.members.contains(&child) {
-                        self.members.push(child);
-                    }
-                }
-            }
-        }
     }
 }
 
