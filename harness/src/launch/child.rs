@@ -2,7 +2,7 @@
 
 use super::lines::{Line, Log, read_lines, spawn_drain};
 use super::sweep::{end_marked, n_outside, new_mark};
-use super::{Limits, Stop, TICK};
+use super::{INTERRUPT_POLL, Limits, Stop, TICK};
 use crate::framework::{Failure, LaunchSpec};
 use crate::machine::topology::cpu_list;
 use crate::sample::FailureKind;
@@ -139,7 +139,7 @@ impl ChildProcess {
         let Some(stdout) = &self.stdout else { return Ok(None) };
         loop {
             limits.check(waiting_for)?;
-            match stdout.recv_timeout(TICK.min(limits.left())) {
+            match stdout.recv_timeout(INTERRUPT_POLL.min(limits.left())) {
                 Ok(line) => return Ok(Some(line)),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return Ok(None),

@@ -41,7 +41,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 pub use sweep::end_abandoned;
 
-/// How often a wait looks at the interrupt flag and the deadline.
+/// Between two looks at whether the run was interrupted, while a launch waits for what is being timed.
+const INTERRUPT_POLL: Duration = Duration::from_millis(100);
+/// How often a wait for anything else looks at the interrupt flag and the deadline.
 const TICK: Duration = Duration::from_millis(25);
 
 /// Carries out launches, one after the other.

@@ -4,7 +4,7 @@ use super::child::{ChildProcess, kill_group};
 use super::client::{Client, reply};
 use super::sampler::{Sampler, Usage};
 use super::stream::StampedStream;
-use super::{Limits, Stop, command, elapsed_ns, ns};
+use super::{INTERRUPT_POLL, Limits, Stop, command, elapsed_ns, ns};
 use crate::framework::gates::{WINDOW_S_MIN, told_gates};
 use crate::framework::server::{
     Action, Answer, Asked, CompletionServer, Endpoint, Prompt, Reply, StampedEvent, Step, TRIES_MORE_MAX,
@@ -24,8 +24,6 @@ use std::time::{Duration, Instant};
 pub(super) const HEALTH_POLL: Duration = Duration::from_millis(4);
 /// Limit for an answer to such a look.
 const HEALTH_TIMEOUT: Duration = Duration::from_secs(5);
-/// Between two looks at whether the run was interrupted, while the launch waits for a server.
-const INTERRUPT_POLL: Duration = Duration::from_millis(100);
 /// How long after a broken connection the server's own end is waited for, to say why.
 const CRASH_GRACE: Duration = Duration::from_millis(1500);
 /// A process that takes less than this, in processors, of a window of requests does not compute.
