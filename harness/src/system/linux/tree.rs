@@ -83,6 +83,7 @@ impl Tree {
         }
     }
 
+    /// `None` where the thread has ended meanwhile.
     fn walk_task(&mut self, pid: u32, tid: u32, ledger: &mut Ledger) -> Option<()> {
         let path = |name: &str| format!("/proc/{pid}/task/{tid}/{name}");
         let stat = read(&mut self.buffer, &path("stat")).and_then(Stat::parse)?;
