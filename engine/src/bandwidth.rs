@@ -5,7 +5,7 @@
 use crate::error::{Error, ErrorKind, Result};
 use crate::memory::{Buffer, Pages};
 use crate::pool::Pool;
-use crate::simd::{Level, Op, Simd};
+use crate::simd::{Level, Op, Simd, Uses};
 use std::hint::black_box;
 use std::time::Instant;
 
@@ -124,6 +124,7 @@ struct Read<'a> {
 }
 
 impl Op for Read<'_> {
+    const USES: Uses = Uses::Vectors;
     type Output = ();
     #[inline(always)]
     fn eval<S: Simd>(self, s: S) {

@@ -8,7 +8,7 @@
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::pool::Pool;
-use crate::simd::{Columns, GROUP, Group, Level, MAX_LANES, Op, Quants, Scalar, Simd};
+use crate::simd::{Columns, GROUP, Group, Level, MAX_LANES, Op, Quants, Scalar, Simd, Uses, Vectors};
 use std::hint::black_box;
 use std::time::Instant;
 
@@ -100,6 +100,7 @@ fn cycles() -> u64 {
 struct MultiplyAdds;
 
 impl Op for MultiplyAdds {
+    const USES: Uses = Uses::Vectors;
     type Output = u64;
     #[inline(always)]
     fn eval<S: Simd>(self, s: S) -> u64 {
@@ -124,7 +125,7 @@ struct Products {
 
 impl Products {
     fn new() -> Self {
-        let quants = (0..BLOCKS * 8 * 4 * MAX_LANES).map(|i| (i * 7 % 16) as u8).collect();
+        let quants = (0..BLOCKS * 2 * 8 * 4 * MAX_LANES).map(|i| (i * 7 % 16) as u8).collect();
         let value = |i: usize, j: usize| ((i * 31 + j * 17) % 255) as i32 - 127;
         let group = |i: usize| {
             let q = std::array::from_fn(|j| value(i, j) as i8);
@@ -133,32 +134,50 @@ impl Products {
         Self { quants, activations: (0..BLOCKS * 8).map(group).collect() }
     }
 
+    /// `P` panels at once, `T` tokens.
     #[inline(always)]
-    fn multiply<S: Simd, const T: usize>(&self, s: S) -> u64 {
+    fn multiply<S: Simd, const P: usize, const T: usize>(&self, s: S) -> u64 {
         let (quants, activations) = black_box((&self.quants, &self.activations));
-        let mut sums = [s.splat(0.0); T];
+        let mut sums = [[s.splat(0.0); T]; P];
         let scale = s.splat(0.01);
-        for (q, a) in quants.chunks_exact(8 * 4 * S::LANES).take(BLOCKS).zip(activations.as_chunks::<T>().0) {
-            let q = std::array::from_fn(|i| s.load_bytes(&q[i * 4 * S::LANES..]));
-            let dots = s.dots(&q, Columns::All, a, FOUR_BITS);
-            for (sum, dot) in sums.iter_mut().zip(dots) {
-                *sum = s.mul_add(s.to_f(dot), scale, *sum);
+        let bytes = 8 * 4 * S::LANES;
+        for (q, a) in quants.chunks_exact(P * bytes).take(BLOCKS).zip(activations.as_chunks::<T>().0) {
+            let mut panels = [Unpacked(q); P];
+            for (panel, q) in panels.iter_mut().zip(q.chunks_exact(bytes)) {
+                *panel = Unpacked(q);
+            }
+            let dots = s.dots_of(panels, Columns::All, a, FOUR_BITS);
+            for (sums, dots) in sums.iter_mut().zip(&dots) {
+                for (sum, dot) in sums.iter_mut().zip(dots) {
+                    *sum = s.mul_add(s.to_f(*dot), scale, *sum);
+                }
             }
         }
         black_box(sums);
-        (2 * GROUP * S::LANES * T * BLOCKS) as u64
+        (2 * GROUP * S::LANES * P * T * BLOCKS) as u64
+    }
+}
+
+/// Eight vectors as they are.
+#[derive(Clone, Copy)]
+struct Unpacked<'a>(&'a [u8]);
+
+impl Vectors for Unpacked<'_> {
+    #[inline(always)]
+    fn vector<S: Simd>(self, s: S, j: usize) -> S::B {
+        s.load_bytes(&self.0[j * 4 * S::LANES..])
     }
 }
 
 impl Op for &Products {
+    const USES: Uses = Uses::Dots;
     type Output = u64;
     #[inline(always)]
     fn eval<S: Simd>(self, s: S) -> u64 {
-        match S::TOKENS {
-            8 => self.multiply::<S, 8>(s),
-            4 => self.multiply::<S, 4>(s),
-            2 => self.multiply::<S, 2>(s),
-            _ => self.multiply::<S, 1>(s),
+        match (S::PAIR_TOKENS, S::TOKENS) {
+            (5, _) => self.multiply::<S, 2, 5>(s),
+            (0, 8) => self.multiply::<S, 1, 8>(s),
+            _ => self.multiply::<S, 1, 4>(s),
         }
     }
 }
@@ -178,6 +197,16 @@ mod tests {
         assert_eq!(measure(&[1], 0).unwrap_err().kind(), ErrorKind::Request);
     }
 
+    struct PanelsTimesTokens;
+    impl Op for PanelsTimesTokens {
+        const USES: Uses = Uses::Dots;
+        type Output = usize;
+        #[inline(always)]
+        fn eval<S: Simd>(self, _: S) -> usize {
+            if S::PAIR_TOKENS > 0 { 2 * S::PAIR_TOKENS } else { S::TOKENS }
+        }
+    }
+
     #[test]
     fn operations_are_counted_as_the_level_does_them() {
         for level in Level::available() {
@@ -185,7 +214,12 @@ mod tests {
             assert_eq!(float % (2 * CHAINS * CHAIN_LEN) as u64, 0);
             let lanes = float / (2 * CHAINS * CHAIN_LEN) as u64;
             let integer = level.dispatch(&Products::new());
-            assert_eq!(integer, 2 * 32 * lanes * level.tokens() as u64 * BLOCKS as u64, "{}", level.name());
+            assert_eq!(
+                integer,
+                2 * 32 * lanes * level.dispatch(PanelsTimesTokens) as u64 * BLOCKS as u64,
+                "{}",
+                level.name()
+            );
         }
     }
 }

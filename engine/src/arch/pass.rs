@@ -3,7 +3,7 @@
 use crate::ablation::Without;
 use crate::gguf::Gguf;
 use crate::kernels::act::{self, Form, Place};
-use crate::kernels::matmul::{Input, tile_tokens};
+use crate::kernels::matmul::{Input, Tiles};
 use crate::kernels::{attention, norm};
 use crate::pool::{Pool, Shared, Sizes, Worker};
 use crate::quant::pack::{GROUP, PANEL_ROWS};
@@ -14,7 +14,7 @@ use std::sync::Mutex;
 
 /// Most panels in a chunk of work, and fewest that the most may be, with many tokens.
 const CHUNK: usize = 256;
-const CHUNK_MANY: usize = 4;
+const CHUNK_MANY: usize = 32;
 /// Panels times tokens that a chunk may have beyond that.
 const CHUNK_TOKENS: usize = 512;
 
@@ -111,7 +111,7 @@ impl Own {
 pub(crate) fn chunk(tokens: usize) -> Sizes {
     match tokens {
         1 => Sizes { least: 4, most: CHUNK, parts: 1 },
-        _ => Sizes { least: 1, most: (CHUNK_TOKENS / tokens).clamp(CHUNK_MANY, CHUNK), parts: 2 },
+        _ => Sizes { least: 2, most: (CHUNK_TOKENS / tokens).clamp(CHUNK_MANY, CHUNK), parts: 2 },
     }
 }
 
@@ -164,23 +164,22 @@ pub(crate) fn prepare<'b>(
         act::quantize(level, &row[..n_groups * GROUP], own_groups, place);
         return Input { floats: row, bf16s: own_words, groups: own_groups, cols, tokens };
     }
-    let most = level.tokens();
-    for tile in worker.split(tokens.div_ceil(most)).each() {
-        let range = tile.range().start * most..(tile.range().end * most).min(tokens);
+    let tiles = Tiles::new(level, tokens);
+    for tile in worker.split(tiles.len()).each() {
+        let range = tiles.tokens(tile.range().start).start..tiles.tokens(tile.range().end - 1).end;
         let floats = shared.floats.claim(&tile, range.start * n_floats..range.end * n_floats);
         let words = shared.bf16s.claim(&tile, range.start * n_words..range.end * n_words);
         let groups = shared.groups.claim(&tile, range.start * n_groups..range.end * n_groups);
-        let mut at = 0;
-        while at < range.len() {
-            let of = tile_tokens(range.len() - at, most);
+        for i in tile.range() {
+            let tokens = tiles.tokens(i);
+            let (at, of) = (tokens.start - range.start, tokens.len());
             for token in 0..of {
-                let row = normed(level, row(range.start + at + token), norm, own_row);
+                let row = normed(level, row(tokens.start + token), norm, own_row);
                 let place = Place { of, token };
                 act::copy(&row[..n_floats], &mut floats[at * n_floats..], place);
                 act::round(level, &row[..n_rounded], &mut words[at * n_words..], place);
                 act::quantize(level, &row[..n_groups * GROUP], &mut groups[at * n_groups..], place);
             }
-            at += of;
         }
     }
     worker.barrier();

@@ -1,7 +1,7 @@
 //! Activations in the forms that matrices read, made once per token and shared by all that read them: quantized to int8 in groups of
 //! 32, rounded to bf16, or as they are.
 
-use crate::simd::{GROUP, Group, Level, Op, Simd};
+use crate::simd::{GROUP, Group, Level, Op, Simd, Uses};
 
 /// Quantizes 32 values: d = max |x| / 127, q to nearest, ties to even. Adds 0 · x to `fault`, which a NaN or an infinity makes NaN.
 #[inline(always)]
@@ -54,6 +54,7 @@ pub(crate) struct Place {
 pub(crate) fn quantize(level: Level, row: &[f32], tile: &mut [Group], place: Place) {
     struct Quantize<'a>(&'a [f32], &'a mut [Group], Place);
     impl Op for Quantize<'_> {
+        const USES: Uses = Uses::Vectors;
         type Output = ();
         #[inline(always)]
         fn eval<S: Simd>(self, s: S) {
@@ -109,6 +110,7 @@ fn to_bf16(x: f32) -> u32 {
 pub(crate) fn round(level: Level, row: &[f32], tile: &mut [u32], place: Place) {
     struct Round<'a>(&'a [f32], &'a mut [u32], Place);
     impl Op for Round<'_> {
+        const USES: Uses = Uses::Bf16s;
         type Output = ();
         #[inline(always)]
         fn eval<S: Simd>(self, _: S) {

@@ -4,7 +4,7 @@
 //! weighed and summed before the next; spans begin at multiples of [`SPAN`], so that chunking and threads do not change the bits.
 
 use crate::simd::math::exp;
-use crate::simd::{Level, MAX_LANES, Op, Simd};
+use crate::simd::{Level, MAX_LANES, Op, Simd, Uses};
 use half::f16;
 
 /// Positions in a block of the cache, within which keys lie transposed.
@@ -140,6 +140,7 @@ struct Attend<'a, 'q, E> {
 }
 
 impl<E: Element> Op for Attend<'_, '_, E> {
+    const USES: Uses = Uses::Vectors;
     type Output = ();
     #[inline(always)]
     fn eval<S: Simd>(self, s: S) {

@@ -1,17 +1,24 @@
 //! Packed matrix times activations. Each lane is one (row, token) pair that accumulates its groups in order, so the
 //! order of panels, tokens and blocks of columns changes the speed and never the bits.
 
-use crate::quant::pack::{PANEL_ROWS, Packed, PackedFloat};
-use crate::simd::{Columns, GROUP, Group, Op, Quants, Simd};
+mod kinds;
+
+pub(crate) use kinds::{Bf16s, Floats, Integers, PAIR_BYTES};
+
+use crate::quant::pack::PANEL_ROWS;
+use crate::simd::{Group, Level, Op, Simd, Uses};
 use std::marker::PhantomData;
 use std::num::NonZero;
+use std::ops::Range;
 
 /// Panels that decode walks at once: as many streams from memory. With lines asked for early enough, more do not help.
 const STREAMS: usize = 2;
 /// Columns after which the next panel has its turn: a panel's and a few tokens' share of them fit the first cache.
 const COLUMNS_AT_ONCE: usize = 1024;
+/// So few tiles take whole rows: weights are then read from one end to the other, and come from the second cache to the later tiles.
+const FEW_TILES: usize = 3;
 /// How many bytes ahead a prompt of one tile asks for lines.
-const SHORT_AHEAD: NonZero<usize> = NonZero::new(8192).expect("not 0");
+const SHORT_AHEAD: usize = 8192;
 
 /// How many bytes further lines are asked for, if they are.
 pub(crate) type Ahead = Option<NonZero<usize>>;
@@ -33,7 +40,7 @@ pub(crate) struct Panels<'a> {
     pub walk: Walk,
 }
 
-/// The activations of `tokens` tokens, in tiles of [`tile_tokens`]: of a tile of n, element i of token t is at n i + t, so that a
+/// The activations of `tokens` tokens, in [`Tiles`] of the level: of a tile of n, element i of token t is at n i + t, so that a
 /// product of panels and a tile reads both from one end to the other.
 #[derive(Clone, Copy)]
 pub(crate) struct Input<'a> {
@@ -47,33 +54,85 @@ pub(crate) struct Input<'a> {
     pub tokens: usize,
 }
 
-/// Tokens of the next tile where `left` tokens are left, of which the level takes at most `most`.
-pub(crate) fn tile_tokens(left: usize, most: usize) -> usize {
-    left.min(most)
+/// How tokens are divided into tiles: as evenly as can be, the larger ones first, as a token costs more the fewer its tile has.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Tiles {
+    /// How many there are.
+    n: usize,
+    /// Tokens of the smaller ones.
+    least: usize,
+    /// How many have one more.
+    larger: usize,
+}
+
+impl Tiles {
+    /// Of `tokens` ≥ 1 tokens, at a level.
+    pub(crate) fn new(level: Level, tokens: usize) -> Self {
+        struct New(usize);
+        impl Op for New {
+            const USES: Uses = Uses::Dots;
+            type Output = Tiles;
+            #[inline(always)]
+            fn eval<S: Simd>(self, s: S) -> Tiles {
+                Tiles::at(s, self.0)
+            }
+        }
+        level.dispatch(New(tokens))
+    }
+
+    #[inline(always)]
+    fn at<S: Simd>(_: S, tokens: usize) -> Self {
+        let n = match in_pairs::<S>(tokens) {
+            true => (tokens + S::PAIR_TOKENS / 2) / S::PAIR_TOKENS,
+            false => tokens.div_ceil(S::TOKENS),
+        };
+        Self { n, least: tokens / n, larger: tokens % n }
+    }
+
+    /// How many there are.
+    pub(crate) fn len(self) -> usize {
+        self.n
+    }
+
+    /// The tokens of tile `i`.
+    pub(crate) fn tokens(self, i: usize) -> Range<usize> {
+        let start = |i: usize| i * self.least + i.min(self.larger);
+        start(i)..start(i + 1)
+    }
+}
+
+/// Whether two panels are multiplied at once. One tile has each weight once, and memory is the limit.
+#[inline(always)]
+fn in_pairs<S: Simd>(tokens: usize) -> bool {
+    S::PAIR_TOKENS > 0 && tokens > S::TOKENS
 }
 
 /// How a kind of format multiplies.
 pub(crate) trait Kernel {
+    /// At least [`Uses::Dots`], as that decides about tiles.
+    const USES: Uses;
     /// What activations are read as.
     type X: 'static;
     /// Bytes of a block of a panel.
     const BYTES: usize;
-    /// Columns of a block; the last one may have fewer where columns come one by one or in pairs.
+    /// Columns of a block.
     const COLS: usize;
+    /// Whether the last block may have fewer columns.
+    const PARTS: bool;
 
     /// `X`s of a block.
     fn xs<S: Simd>() -> usize;
     /// All activations, \[tokens, `X`s of a row\] in tiles.
     fn activations<'a, S: Simd>(input: &Input<'a>) -> &'a [Self::X];
-    /// Adds the products of a block of the rows from `row` on with those of a tile of `T` tokens. What lies `ahead` bytes
-    /// further is asked for on the way.
-    fn block<S: Simd, const T: usize>(
+    /// Adds the products of a block of each of `P` panels, of the rows from `row` on, with those of a tile of `T` tokens. What lies
+    /// `ahead` bytes further is asked for on the way.
+    fn blocks<S: Simd, const P: usize, const T: usize>(
         s: S,
-        block: &[u8],
+        blocks: [&[u8]; P],
         row: usize,
         x: &[Self::X],
         ahead: Ahead,
-        acc: &mut [S::F; T],
+        acc: &mut [[S::F; T]; P],
     );
 }
 
@@ -88,6 +147,7 @@ pub(crate) struct Matmul<'a, K> {
 }
 
 impl<K: Kernel> Op for Matmul<'_, K> {
+    const USES: Uses = K::USES;
     type Output = ();
     #[inline(always)]
     fn eval<S: Simd>(self, s: S) {
@@ -111,19 +171,19 @@ fn decode<S: Simd, K: Kernel, const P: usize>(
     x: &[K::X],
     ahead: Ahead,
 ) -> [[f32; PANEL_ROWS]; P] {
-    let mut acc = [[[s.splat(0.0); 1]; 2]; P];
+    let mut acc = [[[[s.splat(0.0); 1]]; 2]; P];
     for (i, x) in x.chunks(K::xs::<S>()).enumerate() {
         let bytes = i * K::BYTES..((i + 1) * K::BYTES).min(panels[0].len());
         for p in 0..P {
             let block = &panels[p][bytes.clone()];
             for (half, acc) in acc[p].iter_mut().take(PANEL_ROWS / S::LANES).enumerate() {
-                K::block(s, block, half * S::LANES, x, if half == 0 { ahead } else { None }, acc);
+                K::blocks(s, [block], half * S::LANES, x, if half == 0 { ahead } else { None }, acc);
             }
         }
     }
     let mut out = [[0.0; PANEL_ROWS]; P];
     for (acc, out) in acc.iter().zip(&mut out) {
-        for (acc, out) in acc.iter().zip(out.chunks_exact_mut(S::LANES)) {
+        for ([acc], out) in acc.iter().zip(out.chunks_exact_mut(S::LANES)) {
             s.store(acc[0], out);
         }
     }
@@ -151,223 +211,177 @@ impl<K: Kernel> Matmul<'_, K> {
 
     #[inline(always)]
     fn prefill<S: Simd>(self, s: S, x: &[K::X]) {
+        if const { S::PAIR_TOKENS > 0 } && in_pairs::<S>(self.input.tokens) {
+            self.tiles::<S, 2>(s, x);
+        } else {
+            self.tiles::<S, 1>(s, x);
+        }
+    }
+
+    /// Every tile of tokens, `P` panels at a time.
+    #[inline(always)]
+    fn tiles<S: Simd, const P: usize>(self, s: S, x: &[K::X]) {
         let Input { tokens, cols, .. } = self.input;
         let xs_of_row = x.len() / tokens;
-        // One tile has each weight once: memory is the limit, and is read from one end to the other.
-        let (at_once, ahead) = match tokens <= S::TOKENS {
-            true => (cols, Some(SHORT_AHEAD)),
-            false => (COLUMNS_AT_ONCE, NonZero::new(self.panel_bytes)),
-        };
+        let tiles = Tiles::at(s, tokens);
+        let only = const { P == 1 && S::PAIR_TOKENS > 0 } || tiles.n == 1;
+        let at_once = if tiles.n <= FEW_TILES { cols } else { COLUMNS_AT_ONCE };
         let blocks = at_once.div_ceil(K::COLS);
-        for (part, columns) in (0..cols).step_by(at_once).enumerate() {
-            let first = columns == 0;
+        let n_parts = cols.div_ceil(at_once);
+        let panels_bytes = P * self.panel_bytes;
+        let last = (self.panels.data.len() - 1) / panels_bytes;
+        for part in 0..n_parts {
             let xs = part * blocks * K::xs::<S>()..((part + 1) * blocks * K::xs::<S>()).min(xs_of_row);
             let bytes = part * blocks * K::BYTES..((part + 1) * blocks * K::BYTES).min(self.panel_bytes);
-            let panels = self.panels.data.chunks_exact(self.panel_bytes);
-            for (panel, out) in panels.zip(self.out.chunks_exact_mut(tokens * PANEL_ROWS)) {
-                let panel = &panel[bytes.clone()];
+            let some = self.panels.data.chunks(panels_bytes);
+            for (q, (some, out)) in some.zip(self.out.chunks_mut(P * tokens * PANEL_ROWS)).enumerate() {
+                let n_panels = some.len() / self.panel_bytes;
+                let mut panels = [&some[..0]; P];
+                for (p, panel) in panels.iter_mut().enumerate() {
+                    // A last one without a partner has itself.
+                    *panel = &some[p.min(n_panels - 1) * self.panel_bytes..][bytes.clone()];
+                }
+                // What comes next: the same columns of the next panels, the next columns of the first ones, or the panels after these.
+                let next = match (q < last, part + 1 < n_parts) {
+                    (true, _) => panels_bytes,
+                    (false, true) => (blocks * K::BYTES).wrapping_sub(q * panels_bytes),
+                    (false, false) => panels_bytes.wrapping_sub(part * blocks * K::BYTES),
+                };
+                let part = Part { panels, n_panels, x, xs_of_row, xs: xs.clone(), tokens, first: part == 0 };
                 let mut t = 0;
-                while t < tokens {
-                    let n = tile_tokens(tokens - t, S::TOKENS);
-                    let x = &x[t * xs_of_row + n * xs.start..t * xs_of_row + n * xs.end];
-                    let out = &mut out[t * PANEL_ROWS..][..n * PANEL_ROWS];
-                    // While the first tokens are at work the next weights come.
-                    let ahead = self.panels.walk.ahead.filter(|_| t == 0).and(ahead);
-                    match n {
-                        1 => tile::<S, K, 1>(s, panel, x, out, first, ahead),
-                        2 => tile::<S, K, 2>(s, panel, x, out, first, ahead),
-                        3 => tile::<S, K, 3>(s, panel, x, out, first, ahead),
-                        4 => tile::<S, K, 4>(s, panel, x, out, first, ahead),
-                        5 => tile::<S, K, 5>(s, panel, x, out, first, ahead),
-                        6 => tile::<S, K, 6>(s, panel, x, out, first, ahead),
-                        7 => tile::<S, K, 7>(s, panel, x, out, first, ahead),
-                        _ => tile::<S, K, 8>(s, panel, x, out, first, ahead),
+                for i in 0..tiles.n {
+                    let asks = match self.panels.walk.ahead {
+                        None => Asks { ahead: None, before: 0, between: 0 },
+                        Some(_) if only => Asks { ahead: NonZero::new(SHORT_AHEAD), before: 0, between: 0 },
+                        // Each tile asks for the lines of other blocks, so that they come while all are at work.
+                        Some(_) => Asks { ahead: NonZero::new(next), before: i, between: tiles.n - 1 },
+                    };
+                    let of = tiles.tokens(i).len();
+                    // Only sizes that occur are compiled.
+                    match of {
+                        1 if const { P == 1 } => part.tile::<S, K, 1>(s, t, out, asks),
+                        2 if const { P == 1 } => part.tile::<S, K, 2>(s, t, out, asks),
+                        3 if const { P == 1 } => part.tile::<S, K, 3>(s, t, out, asks),
+                        4 => part.tile::<S, K, 4>(s, t, out, asks),
+                        5 if const { S::TOKENS > 4 } => part.tile::<S, K, 5>(s, t, out, asks),
+                        6 if const { S::TOKENS > 4 } => part.tile::<S, K, 6>(s, t, out, asks),
+                        7 if const { P == 1 && S::TOKENS > 4 } => part.tile::<S, K, 7>(s, t, out, asks),
+                        8 if const { P == 1 && S::TOKENS > 4 } => part.tile::<S, K, 8>(s, t, out, asks),
+                        _ => unreachable!("a tile of {of} tokens of {P} panels"),
                     }
-                    t += n;
+                    t += of;
                 }
             }
         }
     }
 }
 
-/// Some blocks of a panel times a tile of `T` tokens, added to `out` unless they are the first. What lies `ahead` bytes further is asked
-/// for.
-#[inline(always)]
-fn tile<S: Simd, K: Kernel, const T: usize>(
-    s: S,
-    panel: &[u8],
-    x: &[K::X],
-    out: &mut [f32],
-    first: bool,
+/// Which blocks of a tile ask for lines, and how far ahead.
+#[derive(Clone, Copy)]
+struct Asks {
     ahead: Ahead,
-) {
-    for row in (0..PANEL_ROWS).step_by(S::LANES) {
-        let mut acc = [s.splat(0.0); T];
-        if !first {
-            for (acc, out) in acc.iter_mut().zip(out.chunks_exact(PANEL_ROWS)) {
-                *acc = s.load(&out[row..]);
+    /// How many blocks pass before the next that asks, and how many between two.
+    before: usize,
+    between: usize,
+}
+
+impl Asks {
+    /// What the next block asks for.
+    #[inline(always)]
+    fn next(&mut self) -> Ahead {
+        if self.before > 0 {
+            self.before -= 1;
+            return None;
+        }
+        self.before = self.between;
+        self.ahead
+    }
+}
+
+/// Some columns of `P` panels and of all activations.
+struct Part<'a, X, const P: usize> {
+    panels: [&'a [u8]; P],
+    /// How many panels there are: the last may stand for one that is not there.
+    n_panels: usize,
+    /// \[tokens, `xs_of_row`\] in tiles
+    x: &'a [X],
+    xs_of_row: usize,
+    /// Which of a row.
+    xs: Range<usize>,
+    tokens: usize,
+    /// Whether there are no sums yet.
+    first: bool,
+}
+
+impl<X, const P: usize> Part<'_, X, P> {
+    /// Times the tile of the `T` tokens from `t` on, added to `out`, \[panels, tokens, rows\].
+    #[inline(always)]
+    fn tile<S: Simd, K: Kernel<X = X>, const T: usize>(&self, s: S, t: usize, out: &mut [f32], asks: Asks) {
+        let x = &self.x[t * self.xs_of_row + T * self.xs.start..][..T * self.xs.len()];
+        let sums = |p: usize| (p * self.tokens + t) * PANEL_ROWS..(p * self.tokens + t + T) * PANEL_ROWS;
+        for row in (0..PANEL_ROWS).step_by(S::LANES) {
+            let mut acc = [[s.splat(0.0); T]; P];
+            if !self.first {
+                for p in 0..self.n_panels.min(P) {
+                    let sums = out[sums(p)].as_chunks::<PANEL_ROWS>().0;
+                    for (acc, sums) in acc[p].iter_mut().zip(sums) {
+                        *acc = s.load(&sums[row..]);
+                    }
+                }
             }
-        }
-        for (block, x) in panel.chunks(K::BYTES).zip(x.chunks(K::xs::<S>() * T)) {
-            K::block(s, block, row, x, ahead, &mut acc);
-        }
-        for (acc, out) in acc.into_iter().zip(out.chunks_exact_mut(PANEL_ROWS)) {
-            s.store(acc, &mut out[row..]);
-        }
-    }
-}
-
-/// Asks for the lines of `len` bytes `ahead` bytes after `at`. Decode uses a weight once, prefill for many tokens.
-#[inline(always)]
-fn prefetch<S: Simd, const T: usize>(s: S, block: &[u8], at: usize, len: usize, ahead: Ahead) {
-    let Some(ahead) = ahead.map(NonZero::get) else { return };
-    for line in (at..at + len).step_by(64) {
-        if T == 1 {
-            s.prefetch_once(block, line + ahead);
-        } else {
-            s.prefetch(block, line + ahead);
-        }
-    }
-}
-
-/// A quantized format.
-pub(crate) struct Integers<F>(PhantomData<F>);
-
-impl<F: Packed> Kernel for Integers<F> {
-    type X = Group;
-    const BYTES: usize = F::PACKED_BYTES;
-    const COLS: usize = F::BLOCK_LEN;
-
-    #[inline(always)]
-    fn xs<S: Simd>() -> usize {
-        F::BLOCK_LEN / GROUP
-    }
-    fn activations<'a, S: Simd>(input: &Input<'a>) -> &'a [Group] {
-        &input.groups[..input.tokens * input.cols / GROUP]
-    }
-    #[inline(always)]
-    fn block<S: Simd, const T: usize>(
-        s: S,
-        block: &[u8],
-        row: usize,
-        x: &[Group],
-        ahead: Ahead,
-        acc: &mut [S::F; T],
-    ) {
-        let block = &block[..F::PACKED_BYTES];
-        for (group, x) in x.as_chunks::<T>().0.iter().take(F::BLOCK_LEN / GROUP).enumerate() {
-            let share = F::PACKED_BYTES * GROUP / F::BLOCK_LEN;
-            prefetch::<S, T>(s, block, group * share, share, ahead);
-            integer_group::<S, F, T>(s, block, group, row, x, acc);
-        }
-    }
-}
-
-#[inline(always)]
-fn integer_group<S: Simd, F: Packed, const T: usize>(
-    s: S,
-    block: &[u8],
-    group: usize,
-    row: usize,
-    x: &[Group; T],
-    acc: &mut [S::F; T],
-) {
-    let quants = Quants { max: F::MAX, offset: F::OFFSET };
-    let q = F::quants(s, block, group, row);
-    let scales = F::scales(s, block, group, row);
-    // acc + scale · d · Σ (q − OFFSET) a
-    if F::HALVES {
-        let first = s.dots(&q, Columns::First, x, quants);
-        let last = s.dots(&q, Columns::Last, x, quants);
-        for t in 0..T {
-            let d = s.splat(x[t].d);
-            acc[t] = s.mul_add(s.to_f(first[t]), s.mul(scales[0], d), acc[t]);
-            acc[t] = s.mul_add(s.to_f(last[t]), s.mul(scales[1], d), acc[t]);
-        }
-    } else {
-        let dots = s.dots(&q, Columns::All, x, quants);
-        for t in 0..T {
-            acc[t] = s.mul_add(s.to_f(dots[t]), s.mul(scales[0], s.splat(x[t].d)), acc[t]);
-        }
-    }
-    // acc + Σ min · x
-    if F::HAS_MIN {
-        let mins = F::mins(s, block, group, row);
-        for (acc, x) in acc.iter_mut().zip(x) {
-            if F::HALVES {
-                let [first, last] = x.halves.map(|sum| x.d * (sum / -8) as f32);
-                *acc = s.mul_add(mins[1], s.splat(last), s.mul_add(mins[0], s.splat(first), *acc));
-            } else {
-                *acc = s.mul_add(mins[0], s.splat(x.d_sum), *acc);
+            let whole = x.chunks_exact(K::xs::<S>() * T);
+            let rest = whole.remainder();
+            let mut asks = asks;
+            let mut blocks = self.panels;
+            let mut streams = self.panels.map(|panel| panel.chunks_exact(K::BYTES));
+            'blocks: for x in whole {
+                for p in 0..P {
+                    let Some(block) = streams[p].next() else { break 'blocks };
+                    blocks[p] = block;
+                }
+                K::blocks(s, blocks, row, x, asks.next(), &mut acc);
+            }
+            if K::PARTS && !rest.is_empty() {
+                for (block, panel) in blocks.iter_mut().zip(&self.panels) {
+                    *block = &panel[x.len() / (K::xs::<S>() * T) * K::BYTES..];
+                }
+                K::blocks(s, blocks, row, rest, asks.next(), &mut acc);
+            }
+            for p in 0..self.n_panels.min(P) {
+                let sums = out[sums(p)].as_chunks_mut::<PANEL_ROWS>().0;
+                for (acc, sums) in acc[p].iter().zip(sums) {
+                    s.store(*acc, &mut sums[row..]);
+                }
             }
         }
     }
 }
 
-/// A format of floating-point numbers that are widened to f32.
-pub(crate) struct Floats<F>(PhantomData<F>);
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl<F: PackedFloat> Kernel for Floats<F> {
-    type X = f32;
-    const BYTES: usize = 32 * F::BYTES * PANEL_ROWS;
-    const COLS: usize = 32;
-
-    #[inline(always)]
-    fn xs<S: Simd>() -> usize {
-        32
-    }
-    fn activations<'a, S: Simd>(input: &Input<'a>) -> &'a [f32] {
-        &input.floats[..input.tokens * input.cols]
-    }
-    #[inline(always)]
-    fn block<S: Simd, const T: usize>(
-        s: S,
-        block: &[u8],
-        row: usize,
-        x: &[f32],
-        ahead: Ahead,
-        acc: &mut [S::F; T],
-    ) {
-        for (column, x) in block.chunks_exact(F::BYTES * PANEL_ROWS).zip(x.as_chunks::<T>().0) {
-            prefetch::<S, T>(s, column, 0, F::BYTES * PANEL_ROWS, ahead);
-            let w = F::load(s, &column[row * F::BYTES..]);
-            for (acc, x) in acc.iter_mut().zip(x) {
-                *acc = s.mul_add(w, s.splat(*x), *acc);
+    #[test]
+    fn tiles_are_even_and_of_sizes_that_are_compiled() {
+        struct Most;
+        impl Op for Most {
+            const USES: Uses = Uses::Dots;
+            type Output = [usize; 2];
+            #[inline(always)]
+            fn eval<S: Simd>(self, _: S) -> [usize; 2] {
+                [S::TOKENS, S::PAIR_TOKENS]
             }
         }
-    }
-}
-
-/// Bytes of a pair of columns of a panel of bf16.
-pub(crate) const PAIR_BYTES: usize = 4 * PANEL_ROWS;
-
-/// BF16, times activations in bf16.
-pub(crate) struct Bf16s;
-
-impl Kernel for Bf16s {
-    type X = u32;
-    const BYTES: usize = 16 * PAIR_BYTES;
-    const COLS: usize = 32;
-
-    #[inline(always)]
-    fn xs<S: Simd>() -> usize {
-        32 / S::BF16S
-    }
-    fn activations<'a, S: Simd>(input: &Input<'a>) -> &'a [u32] {
-        &input.bf16s[..input.tokens * input.cols.next_multiple_of(2) / S::BF16S]
-    }
-    #[inline(always)]
-    fn block<S: Simd, const T: usize>(
-        s: S,
-        block: &[u8],
-        row: usize,
-        x: &[u32],
-        ahead: Ahead,
-        acc: &mut [S::F; T],
-    ) {
-        for (pair, x) in block.as_chunks::<PAIR_BYTES>().0.iter().zip(x.chunks_exact(2 / S::BF16S * T)) {
-            prefetch::<S, T>(s, pair, 0, PAIR_BYTES, ahead);
-            s.dot_bf16(&pair[4 * row..], x, acc);
+        for level in Level::available() {
+            let [one, pair] = level.dispatch(Most);
+            for tokens in 1..600 {
+                let tiles = Tiles::new(level, tokens);
+                let sizes: Vec<_> = (0..tiles.len()).map(|i| tiles.tokens(i).len()).collect();
+                assert_eq!(sizes.iter().sum::<usize>(), tokens);
+                assert!(sizes.is_sorted_by(|a, b| a == b || *a == b + 1), "{sizes:?}");
+                let allowed = if pair > 0 && tokens > one { pair - 1..=pair + 1 } else { 1..=one };
+                assert!(sizes.iter().all(|size| allowed.contains(size)), "{}: {sizes:?}", level.name());
+            }
         }
     }
 }

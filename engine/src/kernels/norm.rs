@@ -1,6 +1,6 @@
 //! RMSNorm (Zhang and Sennrich 2019).
 
-use crate::simd::{Level, MAX_LANES, Op, Simd};
+use crate::simd::{Level, MAX_LANES, Op, Simd, Uses};
 
 /// out = x / √(mean x² + eps) · weight
 pub(crate) fn rms_norm(level: Level, x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
@@ -15,6 +15,7 @@ struct RmsNorm<'a> {
 }
 
 impl Op for RmsNorm<'_> {
+    const USES: Uses = Uses::Vectors;
     type Output = ();
     #[inline(always)]
     fn eval<S: Simd>(self, s: S) {

@@ -1,7 +1,7 @@
 //! The element-wise ends of a layer's matrices.
 
 use crate::simd::math::silu;
-use crate::simd::{Level, Op, Simd};
+use crate::simd::{Level, Op, Simd, Uses};
 
 /// gate = silu(gate) · up, for lengths that are multiples of a panel.
 pub(crate) fn swiglu(level: Level, gate: &mut [f32], up: &[f32]) {
@@ -14,6 +14,7 @@ struct SwiGlu<'a> {
 }
 
 impl Op for SwiGlu<'_> {
+    const USES: Uses = Uses::Vectors;
     type Output = ();
     #[inline(always)]
     fn eval<S: Simd>(self, s: S) {

@@ -39,12 +39,8 @@ impl Packed for Iq4Nl {
         pack::pack_nibbles(row, |column| QUANTS.get4(block, column), &mut out[32..]);
     }
     #[inline(always)]
-    fn quants<S: Simd>(s: S, block: &[u8], _group: usize, row: usize) -> [S::B; 8] {
-        let mut q = pack::nibbles(s, block, 32, row);
-        for q in &mut q {
-            *q = s.lookup(&TABLE, *q);
-        }
-        q
+    fn quants<S: Simd>(s: S, block: &[u8], _group: usize, row: usize, j: usize) -> S::B {
+        s.lookup(&TABLE, pack::nibbles(s, block, 32, row, j))
     }
     #[inline(always)]
     fn scales<S: Simd>(s: S, block: &[u8], _group: usize, row: usize) -> [S::F; 2] {

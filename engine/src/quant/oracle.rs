@@ -3,7 +3,7 @@
 use super::pack::{GROUP, PANEL_ROWS};
 use super::{FORMATS, Format};
 use crate::kernels::act::{Form, Place, quantize, round};
-use crate::kernels::matmul::{Input, Panels, Walk, tile_tokens};
+use crate::kernels::matmul::{Input, Panels, Tiles, Walk};
 use crate::simd::{Group, Level};
 use std::num::NonZero;
 use std::ops::Range;
@@ -33,11 +33,9 @@ fn random_bytes(seed: u64, n: usize) -> Vec<u8> {
 fn in_tiles<T: Copy>(level: Level, tokens: usize, rows: &[T]) -> Vec<T> {
     let n = rows.len() / tokens;
     let mut out = Vec::new();
-    let mut t = 0;
-    while t < tokens {
-        let of = tile_tokens(tokens - t, level.tokens());
-        (0..n).for_each(|i| out.extend((t..t + of).map(|t| rows[t * n + i])));
-        t += of;
+    let tiles = Tiles::new(level, tokens);
+    for tile in (0..tiles.len()).map(|i| tiles.tokens(i)) {
+        (0..n).for_each(|i| out.extend(tile.clone().map(|t| rows[t * n + i])));
     }
     out
 }
@@ -156,7 +154,8 @@ impl Case {
 fn kernels_agree_with_the_decoder_and_with_each_other() {
     for format in FORMATS {
         for (i, blocks) in lengths(format).iter().enumerate() {
-            for tokens in [1, 2, 3, 4, 5, 9, 15] {
+            // One tile of every size, and several; a last panel with and without a partner.
+            for tokens in [1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 12, 15, 16, 19] {
                 let (cols, n_panels) = (blocks * format.block_len, 1 + tokens % 6);
                 let w = values(i as u64, n_panels * PANEL_ROWS * cols);
                 Case::new(format, cols, tokens, n_panels, values(99, tokens * cols), &w).check();

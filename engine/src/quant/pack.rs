@@ -33,8 +33,8 @@ pub(crate) trait Packed: Send + Sync + 'static {
 
     /// Puts the block of a row (`FILE_BYTES`) into its place in a packed block (`PACKED_BYTES`).
     fn pack(block: &[u8], row: usize, out: &mut [u8]);
-    /// The quants of a group of a packed block.
-    fn quants<S: Simd>(s: S, block: &[u8], group: usize, row: usize) -> [S::B; 8];
+    /// Vector `j` of the eight of a group of a packed block.
+    fn quants<S: Simd>(s: S, block: &[u8], group: usize, row: usize, j: usize) -> S::B;
     /// Scale of columns 0–15 and 16–31 of each row; equal unless [`Packed::HALVES`].
     fn scales<S: Simd>(s: S, block: &[u8], group: usize, row: usize) -> [S::F; 2];
     /// Min of columns 0–15 and 16–31 of each row, to be added; equal unless [`Packed::HALVES`]. Never called without [`Packed::HAS_MIN`].
@@ -71,114 +71,73 @@ fn vector<S: Simd>(s: S, block: &[u8], at: usize, j: usize, row: usize) -> S::B 
     s.load_bytes(&block[at + 4 * (PANEL_ROWS * j + row)..])
 }
 
-/// What [`pack_plane`] of eight bits wrote at `at`.
+/// Vector `j` of what [`pack_plane`] of eight bits wrote at `at`.
 #[inline(always)]
-pub(crate) fn bytes<S: Simd>(s: S, block: &[u8], at: usize, row: usize) -> [S::B; 8] {
-    [
-        vector(s, block, at, 0, row),
-        vector(s, block, at, 1, row),
-        vector(s, block, at, 2, row),
-        vector(s, block, at, 3, row),
-        vector(s, block, at, 4, row),
-        vector(s, block, at, 5, row),
-        vector(s, block, at, 6, row),
-        vector(s, block, at, 7, row),
-    ]
+pub(crate) fn bytes<S: Simd>(s: S, block: &[u8], at: usize, row: usize, j: usize) -> S::B {
+    vector(s, block, at, j, row)
 }
 
-/// What [`pack_nibbles`] wrote at `at`.
+/// Vector `j` of what [`pack_nibbles`] wrote at `at`.
 #[inline(always)]
-pub(crate) fn nibbles<S: Simd>(s: S, block: &[u8], at: usize, row: usize) -> [S::B; 8] {
-    let v = [
-        vector(s, block, at, 0, row),
-        vector(s, block, at, 1, row),
-        vector(s, block, at, 2, row),
-        vector(s, block, at, 3, row),
-    ];
-    [
-        s.bits::<0>(v[0], 15),
-        s.bits::<0>(v[1], 15),
-        s.bits::<0>(v[2], 15),
-        s.bits::<0>(v[3], 15),
-        s.bits::<4>(v[0], 15),
-        s.bits::<4>(v[1], 15),
-        s.bits::<4>(v[2], 15),
-        s.bits::<4>(v[3], 15),
-    ]
+pub(crate) fn nibbles<S: Simd>(s: S, block: &[u8], at: usize, row: usize, j: usize) -> S::B {
+    let v = vector(s, block, at, j % 4, row);
+    if j < 4 { s.bits::<0>(v, 15) } else { s.bits::<4>(v, 15) }
 }
 
-/// What [`pack_plane`] of two bits wrote at `at`.
+/// Vector `j` of what [`pack_plane`] of two bits wrote at `at`.
 #[inline(always)]
-pub(crate) fn pairs<S: Simd>(s: S, block: &[u8], at: usize, row: usize) -> [S::B; 8] {
-    let [a, b] = [vector(s, block, at, 0, row), vector(s, block, at, 1, row)];
-    [
-        s.bits::<0>(a, 3),
-        s.bits::<0>(b, 3),
-        s.bits::<2>(a, 3),
-        s.bits::<2>(b, 3),
-        s.bits::<4>(a, 3),
-        s.bits::<4>(b, 3),
-        s.bits::<6>(a, 3),
-        s.bits::<6>(b, 3),
-    ]
-}
-
-/// What [`pack_plane`] of two bits wrote at `at`, times 16.
-#[inline(always)]
-pub(crate) fn pairs_times_16<S: Simd>(s: S, block: &[u8], at: usize, row: usize) -> [S::B; 8] {
-    let [a, b] = [vector(s, block, at, 0, row), vector(s, block, at, 1, row)];
-    [
-        s.bits_up::<4>(a, 0x30),
-        s.bits_up::<4>(b, 0x30),
-        s.bits_up::<2>(a, 0x30),
-        s.bits_up::<2>(b, 0x30),
-        s.bits::<0>(a, 0x30),
-        s.bits::<0>(b, 0x30),
-        s.bits::<2>(a, 0x30),
-        s.bits::<2>(b, 0x30),
-    ]
-}
-
-/// What [`pack_plane`] of one bit wrote at `at`, times 4.
-#[inline(always)]
-pub(crate) fn bits_times_4<S: Simd>(s: S, block: &[u8], at: usize, row: usize) -> [S::B; 8] {
-    let v = vector(s, block, at, 0, row);
-    [
-        s.bits_up::<2>(v, 4),
-        s.bits_up::<1>(v, 4),
-        s.bits::<0>(v, 4),
-        s.bits::<1>(v, 4),
-        s.bits::<2>(v, 4),
-        s.bits::<3>(v, 4),
-        s.bits::<4>(v, 4),
-        s.bits::<5>(v, 4),
-    ]
-}
-
-/// What [`pack_plane`] of one bit wrote at `at`, times 16.
-#[inline(always)]
-pub(crate) fn bits_times_16<S: Simd>(s: S, block: &[u8], at: usize, row: usize) -> [S::B; 8] {
-    let v = vector(s, block, at, 0, row);
-    [
-        s.bits_up::<4>(v, 16),
-        s.bits_up::<3>(v, 16),
-        s.bits_up::<2>(v, 16),
-        s.bits_up::<1>(v, 16),
-        s.bits::<0>(v, 16),
-        s.bits::<1>(v, 16),
-        s.bits::<2>(v, 16),
-        s.bits::<3>(v, 16),
-    ]
-}
-
-/// Joins the low and the high bits of quants.
-#[inline(always)]
-pub(crate) fn or<S: Simd>(s: S, low: [S::B; 8], high: [S::B; 8]) -> [S::B; 8] {
-    let mut joined = low;
-    for (joined, high) in joined.iter_mut().zip(high) {
-        *joined = s.or(*joined, high);
+pub(crate) fn pairs<S: Simd>(s: S, block: &[u8], at: usize, row: usize, j: usize) -> S::B {
+    let v = vector(s, block, at, j % 2, row);
+    match j / 2 {
+        0 => s.bits::<0>(v, 3),
+        1 => s.bits::<2>(v, 3),
+        2 => s.bits::<4>(v, 3),
+        _ => s.bits::<6>(v, 3),
     }
-    joined
+}
+
+/// The same, times 16.
+#[inline(always)]
+pub(crate) fn pairs_times_16<S: Simd>(s: S, block: &[u8], at: usize, row: usize, j: usize) -> S::B {
+    let v = vector(s, block, at, j % 2, row);
+    match j / 2 {
+        0 => s.bits_up::<4>(v, 0x30),
+        1 => s.bits_up::<2>(v, 0x30),
+        2 => s.bits::<0>(v, 0x30),
+        _ => s.bits::<2>(v, 0x30),
+    }
+}
+
+/// Vector `j` of what [`pack_plane`] of one bit wrote at `at`, times 4.
+#[inline(always)]
+pub(crate) fn bits_times_4<S: Simd>(s: S, block: &[u8], at: usize, row: usize, j: usize) -> S::B {
+    let v = vector(s, block, at, 0, row);
+    match j {
+        0 => s.bits_up::<2>(v, 4),
+        1 => s.bits_up::<1>(v, 4),
+        2 => s.bits::<0>(v, 4),
+        3 => s.bits::<1>(v, 4),
+        4 => s.bits::<2>(v, 4),
+        5 => s.bits::<3>(v, 4),
+        6 => s.bits::<4>(v, 4),
+        _ => s.bits::<5>(v, 4),
+    }
+}
+
+/// The same, times 16.
+#[inline(always)]
+pub(crate) fn bits_times_16<S: Simd>(s: S, block: &[u8], at: usize, row: usize, j: usize) -> S::B {
+    let v = vector(s, block, at, 0, row);
+    match j {
+        0 => s.bits_up::<4>(v, 16),
+        1 => s.bits_up::<3>(v, 16),
+        2 => s.bits_up::<2>(v, 16),
+        3 => s.bits_up::<1>(v, 16),
+        4 => s.bits::<0>(v, 16),
+        5 => s.bits::<1>(v, 16),
+        6 => s.bits::<2>(v, 16),
+        _ => s.bits::<3>(v, 16),
+    }
 }
 
 /// The f16 of each row that [`pack_f16`] wrote at `at`.

@@ -46,8 +46,8 @@ impl Packed for Q2K {
         }
     }
     #[inline(always)]
-    fn quants<S: Simd>(s: S, block: &[u8], group: usize, row: usize) -> [S::B; 8] {
-        pack::pairs(s, block, 320 + 128 * group, row)
+    fn quants<S: Simd>(s: S, block: &[u8], group: usize, row: usize, j: usize) -> S::B {
+        pack::pairs(s, block, 320 + 128 * group, row, j)
     }
     #[inline(always)]
     fn scales<S: Simd>(s: S, block: &[u8], group: usize, row: usize) -> [S::F; 2] {

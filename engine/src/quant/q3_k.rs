@@ -47,9 +47,9 @@ impl Packed for Q3K {
         }
     }
     #[inline(always)]
-    fn quants<S: Simd>(s: S, block: &[u8], group: usize, row: usize) -> [S::B; 8] {
+    fn quants<S: Simd>(s: S, block: &[u8], group: usize, row: usize, j: usize) -> S::B {
         let at = 288 + 192 * group;
-        pack::or(s, pack::pairs(s, block, at, row), pack::bits_times_4(s, block, at + 128, row))
+        s.or(pack::pairs(s, block, at, row, j), pack::bits_times_4(s, block, at + 128, row, j))
     }
     #[inline(always)]
     fn scales<S: Simd>(s: S, block: &[u8], group: usize, row: usize) -> [S::F; 2] {

@@ -36,8 +36,8 @@ impl Packed for Q4_1 {
         pack::pack_nibbles(row, |column| QUANTS.get4(block, column), &mut out[64..]);
     }
     #[inline(always)]
-    fn quants<S: Simd>(s: S, block: &[u8], _group: usize, row: usize) -> [S::B; 8] {
-        pack::nibbles(s, block, 64, row)
+    fn quants<S: Simd>(s: S, block: &[u8], _group: usize, row: usize, j: usize) -> S::B {
+        pack::nibbles(s, block, 64, row, j)
     }
     #[inline(always)]
     fn scales<S: Simd>(s: S, block: &[u8], _group: usize, row: usize) -> [S::F; 2] {

@@ -45,8 +45,8 @@ impl Packed for Q4K {
         }
     }
     #[inline(always)]
-    fn quants<S: Simd>(s: S, block: &[u8], group: usize, row: usize) -> [S::B; 8] {
-        pack::nibbles(s, block, 320 + 256 * group, row)
+    fn quants<S: Simd>(s: S, block: &[u8], group: usize, row: usize, j: usize) -> S::B {
+        pack::nibbles(s, block, 320 + 256 * group, row, j)
     }
     #[inline(always)]
     fn scales<S: Simd>(s: S, block: &[u8], group: usize, row: usize) -> [S::F; 2] {

@@ -38,8 +38,8 @@ impl Packed for Q5_0 {
         pack::pack_plane::<1>(row, |column| HIGH.get4(block, column), &mut out[288..]);
     }
     #[inline(always)]
-    fn quants<S: Simd>(s: S, block: &[u8], _group: usize, row: usize) -> [S::B; 8] {
-        pack::or(s, pack::nibbles(s, block, 32, row), pack::bits_times_16(s, block, 288, row))
+    fn quants<S: Simd>(s: S, block: &[u8], _group: usize, row: usize, j: usize) -> S::B {
+        s.or(pack::nibbles(s, block, 32, row, j), pack::bits_times_16(s, block, 288, row, j))
     }
     #[inline(always)]
     fn scales<S: Simd>(s: S, block: &[u8], _group: usize, row: usize) -> [S::F; 2] {

@@ -39,8 +39,8 @@ impl Packed for Q5_1 {
         pack::pack_plane::<1>(row, |column| HIGH.get4(block, column), &mut out[320..]);
     }
     #[inline(always)]
-    fn quants<S: Simd>(s: S, block: &[u8], _group: usize, row: usize) -> [S::B; 8] {
-        pack::or(s, pack::nibbles(s, block, 64, row), pack::bits_times_16(s, block, 320, row))
+    fn quants<S: Simd>(s: S, block: &[u8], _group: usize, row: usize, j: usize) -> S::B {
+        s.or(pack::nibbles(s, block, 64, row, j), pack::bits_times_16(s, block, 320, row, j))
     }
     #[inline(always)]
     fn scales<S: Simd>(s: S, block: &[u8], _group: usize, row: usize) -> [S::F; 2] {

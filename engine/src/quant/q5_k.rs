@@ -47,9 +47,9 @@ impl Packed for Q5K {
         }
     }
     #[inline(always)]
-    fn quants<S: Simd>(s: S, block: &[u8], group: usize, row: usize) -> [S::B; 8] {
+    fn quants<S: Simd>(s: S, block: &[u8], group: usize, row: usize, j: usize) -> S::B {
         let at = 320 + 320 * group;
-        pack::or(s, pack::nibbles(s, block, at, row), pack::bits_times_16(s, block, at + 256, row))
+        s.or(pack::nibbles(s, block, at, row, j), pack::bits_times_16(s, block, at + 256, row, j))
     }
     #[inline(always)]
     fn scales<S: Simd>(s: S, block: &[u8], group: usize, row: usize) -> [S::F; 2] {

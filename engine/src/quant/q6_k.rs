@@ -46,9 +46,9 @@ impl Packed for Q6K {
         }
     }
     #[inline(always)]
-    fn quants<S: Simd>(s: S, block: &[u8], group: usize, row: usize) -> [S::B; 8] {
+    fn quants<S: Simd>(s: S, block: &[u8], group: usize, row: usize, j: usize) -> S::B {
         let at = 288 + 384 * group;
-        pack::or(s, pack::nibbles(s, block, at, row), pack::pairs_times_16(s, block, at + 256, row))
+        s.or(pack::nibbles(s, block, at, row, j), pack::pairs_times_16(s, block, at + 256, row, j))
     }
     #[inline(always)]
     fn scales<S: Simd>(s: S, block: &[u8], group: usize, row: usize) -> [S::F; 2] {

@@ -2,7 +2,7 @@
 #![expect(unsafe_code, reason = "vector loads, stores and intrinsics")]
 
 use super::avx2::{array, bits_of, pair_sums};
-use super::{Columns, Group, Op, Quants, Simd, widened};
+use super::{Columns, Group, Op, Quants, Simd, Vectors, group, widened};
 use std::arch::x86_64::*;
 use std::sync::OnceLock;
 
@@ -62,6 +62,7 @@ macro_rules! vector {
 impl<const VNNI: bool, const BF16: bool> Simd for Avx512<VNNI, BF16> {
     const LANES: usize = 16;
     const TOKENS: usize = 8;
+    const PAIR_TOKENS: usize = 5 * VNNI as usize;
     const BF16S: usize = 1 + BF16 as usize;
     type F = __m512;
     type I = __m512i;
@@ -195,6 +196,35 @@ impl<const VNNI: bool, const BF16: bool> Simd for Avx512<VNNI, BF16> {
         out
     }
     #[inline(always)]
+    fn dots_of<V: Vectors, const P: usize, const T: usize>(
+        self,
+        q: [V; P],
+        columns: Columns,
+        a: &[Group; T],
+        quants: Quants,
+    ) -> [[__m512i; T]; P] {
+        if !VNNI || P == 1 {
+            return group::dots_of(self, q, columns, a, quants);
+        }
+        let mut out = [[vector!(_mm512_setzero_si512()); T]; P];
+        for t in 0..T {
+            let start = self.start_vnni(columns, &a[t], quants);
+            for out in &mut out {
+                out[t] = start;
+            }
+        }
+        // Vector by vector for all tokens: registers hold few of them at a time, and four activations are loaded once for all panels.
+        for j in 0..4 {
+            if columns != Columns::Last {
+                self.add_vnni(&q, j, a, quants, &mut out);
+            }
+            if columns != Columns::First {
+                self.add_vnni(&q, j + 4, a, quants, &mut out);
+            }
+        }
+        out
+    }
+    #[inline(always)]
     fn dot_bf16<const T: usize>(self, pair: &[u8], x: &[u32], sums: &mut [__m512; T]) {
         if BF16 {
             let pair = self.load_bytes(pair);
@@ -318,23 +348,54 @@ impl<const VNNI: bool, const BF16: bool> Avx512<VNNI, BF16> {
     /// As on AVX2 with AVX-VNNI.
     #[inline(always)]
     fn dot_vnni(self, q: &[__m512i; 8], columns: Columns, a: &Group, quants: Quants) -> __m512i {
+        let mut acc = self.start_vnni(columns, a, quants);
+        for (&q, a4) in q[columns.fours()].iter().zip(a.fours(columns)) {
+            acc = vector!(_mm512_dpbusd_epi32(acc, self.unsigned(q, quants), splat4(a4)));
+        }
+        acc
+    }
+
+    /// Adds the products of vector `j` of each panel.
+    #[inline(always)]
+    fn add_vnni<V: Vectors, const P: usize, const T: usize>(
+        self,
+        q: &[V; P],
+        j: usize,
+        a: &[Group; T],
+        quants: Quants,
+        out: &mut [[__m512i; T]; P],
+    ) {
+        let mut vectors = [vector!(_mm512_setzero_si512()); P];
+        for p in 0..P {
+            vectors[p] = self.unsigned(q[p].vector(self, j), quants);
+        }
+        for t in 0..T {
+            let a4 = splat4(&a[t].q.as_chunks::<4>().0[j]);
+            for p in 0..P {
+                out[p][t] = vector!(_mm512_dpbusd_epi32(out[p][t], vectors[p], a4));
+            }
+        }
+    }
+
+    /// What lanes of i32 start with: the share of the offset, where quants have one or are signed.
+    #[inline(always)]
+    fn start_vnni(self, columns: Columns, a: &Group, quants: Quants) -> __m512i {
         let offset = if quants.max == 0 { 128 } else { quants.offset };
         let sum = match columns {
             Columns::First => a.halves[0],
             Columns::Last => a.halves[1],
             Columns::All => a.total,
         };
-        let mut acc = vector!(match offset {
+        vector!(match offset {
             0 => _mm512_setzero_si512(),
             _ => scaled32(_mm512_set1_epi32(sum), offset),
-        });
-        for (&q, a4) in q[columns.fours()].iter().zip(a.fours(columns)) {
-            acc = vector!({
-                let q = if quants.max == 0 { _mm512_xor_si512(q, _mm512_set1_epi8(-128)) } else { q };
-                _mm512_dpbusd_epi32(acc, q, splat4(a4))
-            });
-        }
-        acc
+        })
+    }
+
+    /// Signed quants 128 higher.
+    #[inline(always)]
+    fn unsigned(self, q: __m512i, quants: Quants) -> __m512i {
+        if quants.max == 0 { vector!(_mm512_xor_si512(q, _mm512_set1_epi8(-128))) } else { q }
     }
 }
 

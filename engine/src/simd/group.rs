@@ -1,4 +1,6 @@
-//! Activations as the integer dot products read them.
+//! Activations and quants as the integer dot products read them.
+
+use super::Simd;
 
 /// Columns in a group; activations have one scale for each.
 pub(crate) const GROUP: usize = 32;
@@ -81,4 +83,41 @@ pub(crate) struct Quants {
     pub max: i32,
     /// 0, or a power of two from 4 to 128.
     pub offset: i32,
+}
+
+/// The eight vectors of quants of a group, unpacked one by one as a level needs them.
+pub(crate) trait Vectors: Copy {
+    /// Vector `j`: its byte 4l + i is column 4j + i of lane l.
+    fn vector<S: Simd>(self, s: S, j: usize) -> S::B;
+}
+
+/// All of them.
+#[inline(always)]
+fn all<S: Simd, V: Vectors>(s: S, v: V) -> [S::B; 8] {
+    [
+        v.vector(s, 0),
+        v.vector(s, 1),
+        v.vector(s, 2),
+        v.vector(s, 3),
+        v.vector(s, 4),
+        v.vector(s, 5),
+        v.vector(s, 6),
+        v.vector(s, 7),
+    ]
+}
+
+/// See [`Simd::dots_of`].
+#[inline(always)]
+pub(super) fn dots_of<S: Simd, V: Vectors, const P: usize, const T: usize>(
+    s: S,
+    q: [V; P],
+    columns: Columns,
+    a: &[Group; T],
+    quants: Quants,
+) -> [[S::I; T]; P] {
+    let mut out = [s.dots(&all(s, q[0]), columns, a, quants); P];
+    for (out, q) in out.iter_mut().zip(q).skip(1) {
+        *out = s.dots(&all(s, q), columns, a, quants);
+    }
+    out
 }

@@ -38,10 +38,11 @@ pub(crate) fn silu<S: Simd>(s: S, x: S::F) -> S::F {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::simd::{Level, MAX_LANES, Op};
+    use crate::simd::{Level, MAX_LANES, Op, Uses};
 
     struct Exp([f32; 8]);
     impl Op for Exp {
+        const USES: Uses = Uses::Vectors;
         type Output = [f32; 8];
         #[inline(always)]
         fn eval<S: Simd>(self, s: S) -> [f32; 8] {

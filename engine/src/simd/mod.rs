@@ -17,7 +17,7 @@ mod neon_dot;
 mod scalar;
 mod widened;
 
-pub(crate) use group::{Columns, GROUP, Group, Quants};
+pub(crate) use group::{Columns, GROUP, Group, Quants, Vectors};
 pub(crate) use scalar::Scalar;
 
 use crate::error::{Error, ErrorKind, Result};
@@ -39,6 +39,8 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     const LANES: usize;
     /// Most tokens of a tile of a matrix product, as many as registers hold: a power of two, at most 8.
     const TOKENS: usize;
+    /// Most tokens of a tile of two panels at once, whose activations are loaded once for both; 0 where one panel at a time is faster.
+    const PAIR_TOKENS: usize = 0;
     /// How many bf16 a word of activations holds: 1, as f32, or 2, the first in the lower half.
     const BF16S: usize = 1;
     /// Lanes of f32.
@@ -96,6 +98,17 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
         a: &[Group; T],
         quants: Quants,
     ) -> [Self::I; T];
+    /// The same for the vectors of several panels.
+    #[inline(always)]
+    fn dots_of<V: Vectors, const P: usize, const T: usize>(
+        self,
+        q: [V; P],
+        columns: Columns,
+        a: &[Group; T],
+        quants: Quants,
+    ) -> [[Self::I; T]; P] {
+        group::dots_of(self, q, columns, a, quants)
+    }
     /// Adds the products of a pair of bf16 of each lane, little-endian, with that of each token: second · second + sum, rounded, then
     /// first · first + that, rounded (as Intel documents VDPBF16PS). `x` is \[words of a pair, tokens\]. No number may be
     /// so small that a product or a sum is subnormal.
@@ -152,8 +165,20 @@ fn reduce(mut lanes: [f32; MAX_LANES], mut n: usize, f: impl Fn(f32, f32) -> f32
     lanes[0]
 }
 
+/// What an operation uses of a level: where levels differ in nothing else, it is compiled once for them.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Uses {
+    /// Vectors of floats and bytes.
+    Vectors,
+    /// Also [`Simd::dots`], or how many tokens a tile has.
+    Dots,
+    /// Also [`Simd::dot_bf16`], or its words.
+    Bf16s,
+}
+
 /// Something to be run at whichever level the machine has.
 pub(crate) trait Op {
+    const USES: Uses;
     type Output;
     /// Must be `#[inline(always)]`, so that it is compiled with the level's instructions.
     fn eval<S: Simd>(self, simd: S) -> Self::Output;
@@ -274,27 +299,18 @@ impl Level {
         LEVELS.iter().find(|(level, _)| *level == self).expect("every level is in the list").1
     }
 
-    /// Most tokens of a tile of a matrix product: [`Simd::TOKENS`].
-    pub(crate) fn tokens(self) -> usize {
-        self.constants().0
-    }
-
     /// Words of `cols` activations in bf16, in whole pairs.
     pub(crate) fn words(self, cols: usize) -> usize {
-        cols.next_multiple_of(2) / self.constants().1
-    }
-
-    /// [`Simd::TOKENS`] and [`Simd::BF16S`].
-    fn constants(self) -> (usize, usize) {
-        struct Constants;
-        impl Op for Constants {
-            type Output = (usize, usize);
+        struct PerWord;
+        impl Op for PerWord {
+            const USES: Uses = Uses::Bf16s;
+            type Output = usize;
             #[inline(always)]
-            fn eval<S: Simd>(self, _: S) -> (usize, usize) {
-                (S::TOKENS, S::BF16S)
+            fn eval<S: Simd>(self, _: S) -> usize {
+                S::BF16S
             }
         }
-        self.dispatch(Constants)
+        cols.next_multiple_of(2) / self.dispatch(PerWord)
     }
 
     /// Runs `op` at this level; portably, if the value was made for another processor.
@@ -303,28 +319,28 @@ impl Level {
         #[cfg(target_arch = "x86_64")]
         match self {
             Level::Scalar => {}
-            Level::Avx2 => {
-                if let Some(proof) = Avx2::<false>::detect() {
-                    return proof.run(op);
-                }
-            }
-            Level::AvxVnni => {
+            Level::AvxVnni if const { matches!(O::USES, Uses::Dots | Uses::Bf16s) } => {
                 if let Some(proof) = Avx2::<true>::detect() {
                     return proof.run(op);
                 }
             }
-            Level::Avx512 => {
-                if let Some(proof) = Avx512::<false, false>::detect() {
+            Level::Avx2 | Level::AvxVnni => {
+                if let Some(proof) = Avx2::<false>::detect() {
                     return proof.run(op);
                 }
             }
-            Level::Avx512Vnni => {
+            Level::Avx512Bf16 if const { matches!(O::USES, Uses::Bf16s) } => {
+                if let Some(proof) = Avx512::<true, true>::detect() {
+                    return proof.run(op);
+                }
+            }
+            Level::Avx512Vnni | Level::Avx512Bf16 if const { matches!(O::USES, Uses::Dots | Uses::Bf16s) } => {
                 if let Some(proof) = Avx512::<true, false>::detect() {
                     return proof.run(op);
                 }
             }
-            Level::Avx512Bf16 => {
-                if let Some(proof) = Avx512::<true, true>::detect() {
+            Level::Avx512 | Level::Avx512Vnni | Level::Avx512Bf16 => {
+                if let Some(proof) = Avx512::<false, false>::detect() {
                     return proof.run(op);
                 }
             }
@@ -332,18 +348,18 @@ impl Level {
         #[cfg(target_arch = "aarch64")]
         match self {
             Level::Scalar => {}
-            Level::Neon => {
-                if let Some(proof) = Neon::<Plain>::detect() {
-                    return proof.run(op);
-                }
-            }
-            Level::Dotprod => {
+            Level::Dotprod if const { matches!(O::USES, Uses::Dots | Uses::Bf16s) } => {
                 if let Some(proof) = Neon::<Dotprod>::detect() {
                     return proof.run(op);
                 }
             }
-            Level::I8mm => {
+            Level::I8mm if const { matches!(O::USES, Uses::Dots | Uses::Bf16s) } => {
                 if let Some(proof) = Neon::<I8mm>::detect() {
+                    return proof.run(op);
+                }
+            }
+            Level::Neon | Level::Dotprod | Level::I8mm => {
+                if let Some(proof) = Neon::<Plain>::detect() {
                     return proof.run(op);
                 }
             }
