@@ -150,9 +150,10 @@ pub(crate) fn prepare<'b>(
 ) -> Input<'b> {
     let Rows { data, tokens, cols, stride, first } = x;
     let of = |form: Form, n: usize| if readers.clone().any(|reads| reads == form) { n } else { 0 };
+    let pairs = readers.clone().all(|reads| reads == Form::PairedGroups);
     let n_floats = of(Form::Floats, cols);
     let n_words = of(Form::Bf16s, level.words(cols));
-    let n_groups = of(Form::Groups, cols / GROUP);
+    let n_groups = of(Form::Groups, cols / GROUP).max(of(Form::PairedGroups, cols / GROUP));
     let n_rounded = if n_words > 0 { cols } else { 0 };
     let row = |t: usize| data.get((first + t) * stride..(first + t) * stride + cols);
     let (own_row, own_words, own_groups) =
@@ -162,9 +163,9 @@ pub(crate) fn prepare<'b>(
         let row = normed(level, row(0), norm, own_row);
         act::round(level, &row[..n_rounded], own_words, place);
         act::quantize(level, &row[..n_groups * GROUP], own_groups, place);
-        return Input { floats: row, bf16s: own_words, groups: own_groups, cols, tokens };
+        return Input { floats: row, bf16s: own_words, groups: own_groups, cols, tokens, pairs };
     }
-    let tiles = Tiles::new(level, tokens);
+    let tiles = Tiles::new(level, tokens, pairs);
     for tile in worker.split(tiles.len()).each() {
         let range = tiles.tokens(tile.range().start).start..tiles.tokens(tile.range().end - 1).end;
         let floats = shared.floats.claim(&tile, range.start * n_floats..range.end * n_floats);
@@ -189,6 +190,7 @@ pub(crate) fn prepare<'b>(
         groups: shared.groups.get(0..tokens * n_groups),
         cols,
         tokens,
+        pairs,
     }
 }
 

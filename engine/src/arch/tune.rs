@@ -113,6 +113,7 @@ fn time(window: &[&Matrix], crew: Crew<'_>, how: How, input: &Forms) -> Result<D
                 groups: &groups[..cols / GROUP],
                 cols,
                 tokens: 1,
+                pairs: false,
             };
             for share in worker.chunks(matrix.n_panels(), chunk(1)) {
                 matrix.matmul(how, share.range(), input, &mut out[..share.range().len() * PANEL_ROWS]);

@@ -86,6 +86,8 @@ pub(crate) enum Form {
     Bf16s,
     /// [`Group`]s.
     Groups,
+    /// [`Group`]s in tiles for two panels at once.
+    PairedGroups,
 }
 
 /// Factors of at least this size, which bf16 has as multiples of 2⁻⁶², have products and sums that are multiples of 2⁻¹²⁴: never subnormal, which

@@ -52,6 +52,8 @@ pub(crate) struct Input<'a> {
     pub groups: &'a [Group],
     pub cols: usize,
     pub tokens: usize,
+    /// Whether tiles are for two panels at once, as all that read it can take them.
+    pub pairs: bool,
 }
 
 /// How tokens are divided into tiles: as evenly as can be, the larger ones first, as a token costs more the fewer its tile has.
@@ -66,23 +68,23 @@ pub(crate) struct Tiles {
 }
 
 impl Tiles {
-    /// Of `tokens` ≥ 1 tokens, at a level.
-    pub(crate) fn new(level: Level, tokens: usize) -> Self {
-        struct New(usize);
+    /// Of `tokens` ≥ 1 tokens, at a level; `pairs` as in [`Input`].
+    pub(crate) fn new(level: Level, tokens: usize, pairs: bool) -> Self {
+        struct New(usize, bool);
         impl Op for New {
             const USES: Uses = Uses::Dots;
             type Output = Tiles;
             #[inline(always)]
             fn eval<S: Simd>(self, s: S) -> Tiles {
-                Tiles::at(s, self.0)
+                Tiles::at(s, self.0, self.1)
             }
         }
-        level.dispatch(New(tokens))
+        level.dispatch(New(tokens, pairs))
     }
 
     #[inline(always)]
-    fn at<S: Simd>(_: S, tokens: usize) -> Self {
-        let n = match in_pairs::<S>(tokens) {
+    fn at<S: Simd>(_: S, tokens: usize, pairs: bool) -> Self {
+        let n = match pairs && in_pairs::<S>(tokens) {
             true => (tokens + S::PAIR_TOKENS / 2) / S::PAIR_TOKENS,
             false => tokens.div_ceil(S::TOKENS),
         };
@@ -119,6 +121,8 @@ pub(crate) trait Kernel {
     const COLS: usize;
     /// Whether the last block may have fewer columns.
     const PARTS: bool;
+    /// Whether two panels may be multiplied at once.
+    const PAIRS: bool;
 
     /// `X`s of a block.
     fn xs<S: Simd>() -> usize;
@@ -211,7 +215,7 @@ impl<K: Kernel> Matmul<'_, K> {
 
     #[inline(always)]
     fn prefill<S: Simd>(self, s: S, x: &[K::X]) {
-        if const { S::PAIR_TOKENS > 0 } && in_pairs::<S>(self.input.tokens) {
+        if const { S::PAIR_TOKENS > 0 && K::PAIRS } && self.input.pairs && in_pairs::<S>(self.input.tokens) {
             self.tiles::<S, 2>(s, x);
         } else {
             self.tiles::<S, 1>(s, x);
@@ -223,8 +227,7 @@ impl<K: Kernel> Matmul<'_, K> {
     fn tiles<S: Simd, const P: usize>(self, s: S, x: &[K::X]) {
         let Input { tokens, cols, .. } = self.input;
         let xs_of_row = x.len() / tokens;
-        let tiles = Tiles::at(s, tokens);
-        let only = const { P == 1 && S::PAIR_TOKENS > 0 } || tiles.n == 1;
+        let tiles = Tiles::at(s, tokens, self.input.pairs);
         let at_once = if tiles.n <= FEW_TILES { cols } else { COLUMNS_AT_ONCE };
         let blocks = at_once.div_ceil(K::COLS);
         let n_parts = cols.div_ceil(at_once);
@@ -252,7 +255,9 @@ impl<K: Kernel> Matmul<'_, K> {
                 for i in 0..tiles.n {
                     let asks = match self.panels.walk.ahead {
                         None => Asks { ahead: None, before: 0, between: 0 },
-                        Some(_) if only => Asks { ahead: NonZero::new(SHORT_AHEAD), before: 0, between: 0 },
+                        Some(_) if tiles.n == 1 => {
+                            Asks { ahead: NonZero::new(SHORT_AHEAD), before: 0, between: 0 }
+                        }
                         // Each tile asks for the lines of other blocks, so that they come while all are at work.
                         Some(_) => Asks { ahead: NonZero::new(next), before: i, between: tiles.n - 1 },
                     };
@@ -374,12 +379,12 @@ mod tests {
         }
         for level in Level::available() {
             let [one, pair] = level.dispatch(Most);
-            for tokens in 1..600 {
-                let tiles = Tiles::new(level, tokens);
+            for (tokens, pairs) in (1..600).flat_map(|tokens| [(tokens, false), (tokens, true)]) {
+                let tiles = Tiles::new(level, tokens, pairs);
                 let sizes: Vec<_> = (0..tiles.len()).map(|i| tiles.tokens(i).len()).collect();
                 assert_eq!(sizes.iter().sum::<usize>(), tokens);
                 assert!(sizes.is_sorted_by(|a, b| a == b || *a == b + 1), "{sizes:?}");
-                let allowed = if pair > 0 && tokens > one { pair - 1..=pair + 1 } else { 1..=one };
+                let allowed = if pairs && pair > 0 && tokens > one { pair - 1..=pair + 1 } else { 1..=one };
                 assert!(sizes.iter().all(|size| allowed.contains(size)), "{}: {sizes:?}", level.name());
             }
         }

@@ -30,10 +30,10 @@ fn random_bytes(seed: u64, n: usize) -> Vec<u8> {
 }
 
 /// Rows of `tokens` tokens as the matrix product reads them.
-fn in_tiles<T: Copy>(level: Level, tokens: usize, rows: &[T]) -> Vec<T> {
+fn in_tiles<T: Copy>(level: Level, (tokens, pairs): (usize, bool), rows: &[T]) -> Vec<T> {
     let n = rows.len() / tokens;
     let mut out = Vec::new();
-    let tiles = Tiles::new(level, tokens);
+    let tiles = Tiles::new(level, tokens, pairs);
     for tile in (0..tiles.len()).map(|i| tiles.tokens(i)) {
         (0..n).for_each(|i| out.extend(tile.clone().map(|t| rows[t * n + i])));
     }
@@ -48,7 +48,7 @@ fn words(level: Level, row: &[f32]) -> Vec<u32> {
 }
 
 fn is_integer(format: &Format) -> bool {
-    format.packing.reads() == Form::Groups
+    matches!(format.packing.reads(), Form::Groups | Form::PairedGroups)
 }
 
 struct Case {
@@ -101,13 +101,14 @@ impl Case {
 
     fn walked(&self, level: Level, walk: Walk) -> Vec<f32> {
         let n_panels = self.panels.len() / self.format.packing.panel_bytes(self.cols);
+        let pairs = self.format.packing.reads() == Form::PairedGroups;
         let mut out = vec![f32::NAN; n_panels * self.tokens * PANEL_ROWS];
-        let floats = in_tiles(level, self.tokens, &self.floats);
-        let groups = in_tiles(level, self.tokens, &self.groups);
+        let floats = in_tiles(level, (self.tokens, pairs), &self.floats);
+        let groups = in_tiles(level, (self.tokens, pairs), &self.groups);
         let rows = self.floats.chunks_exact(self.cols).flat_map(|row| words(level, row));
-        let bf16s = in_tiles(level, self.tokens, &rows.collect::<Vec<_>>());
+        let bf16s = in_tiles(level, (self.tokens, pairs), &rows.collect::<Vec<_>>());
         let Self { cols, tokens, .. } = *self;
-        let input = Input { floats: &floats, bf16s: &bf16s, groups: &groups, cols, tokens };
+        let input = Input { floats: &floats, bf16s: &bf16s, groups: &groups, cols, tokens, pairs };
         let panels = Panels { data: &self.panels, walk };
         self.format.packing.matmul(level, panels, input, &mut out);
         out
@@ -120,7 +121,7 @@ impl Case {
             let x = match self.format.packing.reads() {
                 Form::Floats => f64::from(self.floats[i]),
                 Form::Bf16s => f64::from(half::bf16::from_f32(self.floats[i])),
-                Form::Groups => {
+                Form::Groups | Form::PairedGroups => {
                     let g = &self.groups[i / GROUP];
                     f64::from(g.d) * f64::from(g.q[i % GROUP])
                 }

@@ -31,6 +31,9 @@ pub(crate) trait Packed: Send + Sync + 'static {
     /// Whether there is a min.
     const HAS_MIN: bool;
 
+    /// Whether prefill takes two panels at once where a level gains by it: where a block is one group with one scale. (Others were slower.)
+    const PAIRS: bool = Self::BLOCK_LEN == GROUP && !Self::HALVES;
+
     /// Puts the block of a row (`FILE_BYTES`) into its place in a packed block (`PACKED_BYTES`).
     fn pack(block: &[u8], row: usize, out: &mut [u8]);
     /// Vector `j` of the eight of a group of a packed block.

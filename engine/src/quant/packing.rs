@@ -29,7 +29,7 @@ impl<F: Packed> Packing for Integer<F> {
         cols / F::BLOCK_LEN * F::PACKED_BYTES
     }
     fn reads(&self) -> Form {
-        Form::Groups
+        if F::PAIRS { Form::PairedGroups } else { Form::Groups }
     }
     fn pack(&self, rows: [&[u8]; PANEL_ROWS], out: &mut [u8]) {
         for (l, row) in rows.iter().enumerate() {

@@ -28,6 +28,7 @@ impl<F: Packed> Kernel for Integers<F> {
     const BYTES: usize = F::PACKED_BYTES;
     const COLS: usize = F::BLOCK_LEN;
     const PARTS: bool = false;
+    const PAIRS: bool = F::PAIRS;
 
     #[inline(always)]
     fn xs<S: Simd>() -> usize {
@@ -141,6 +142,7 @@ impl<F: PackedFloat> Kernel for Floats<F> {
     const BYTES: usize = 32 * F::BYTES * PANEL_ROWS;
     const COLS: usize = 32;
     const PARTS: bool = true;
+    const PAIRS: bool = false;
 
     #[inline(always)]
     fn xs<S: Simd>() -> usize {
@@ -184,6 +186,7 @@ impl Kernel for Bf16s {
     const BYTES: usize = 16 * PAIR_BYTES;
     const COLS: usize = 32;
     const PARTS: bool = true;
+    const PAIRS: bool = false;
 
     #[inline(always)]
     fn xs<S: Simd>() -> usize {
