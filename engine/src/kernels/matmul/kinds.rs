@@ -98,10 +98,14 @@ fn integer_groups<S: Simd, F: Packed, const P: usize, const T: usize>(
     let quants = Quants { max: F::MAX, offset: F::OFFSET };
     // acc + scale · d · Σ (q − OFFSET) a
     if F::HALVES {
+        let mut scales = [[s.splat(0.0); 2]; P];
+        for p in 0..P {
+            scales[p] = F::scales(s, groups[p].block, groups[p].group, groups[p].row);
+        }
         let first = s.dots_of(groups, Columns::First, x, quants);
         let last = s.dots_of(groups, Columns::Last, x, quants);
         for p in 0..P {
-            let scales = F::scales(s, groups[p].block, groups[p].group, groups[p].row);
+            let scales = scales[p];
             for t in 0..T {
                 let d = s.splat(x[t].d);
                 acc[p][t] = s.mul_add(s.to_f(first[p][t]), s.mul(scales[0], d), acc[p][t]);
