@@ -28,8 +28,8 @@ pub(crate) type Ahead = Option<NonZero<usize>>;
 pub(crate) struct Walk {
     /// Decode walks several streams at once instead of one.
     pub several: bool,
-    /// Lines are asked for ahead of their use: at decode so many bytes ahead in the same stream, at prefill [`SHORT_AHEAD`] or a
-    /// panel ahead.
+    /// Lines are asked for ahead of their use: at decode so many bytes ahead in the same stream, at prefill [`SHORT_AHEAD`] or
+    /// what comes after this panel.
     pub ahead: Ahead,
 }
 
