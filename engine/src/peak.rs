@@ -8,7 +8,7 @@
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::pool::Pool;
-use crate::simd::{Columns, GROUP, Group, Level, MAX_LANES, Op, Quants, Scalar, Simd, Uses, Vectors};
+use crate::simd::{GROUP, Group, Level, MAX_LANES, Op, Quants, Scalar, Simd, Uses, Vectors};
 use std::hint::black_box;
 use std::time::Instant;
 
@@ -146,7 +146,7 @@ impl Products {
             for (panel, q) in panels.iter_mut().zip(q.chunks_exact(bytes)) {
                 *panel = Unpacked(q);
             }
-            let dots = s.dots_of(panels, Columns::All, a, FOUR_BITS);
+            let dots = s.dots_of(panels, a, FOUR_BITS);
             for (sums, dots) in sums.iter_mut().zip(&dots) {
                 for (sum, dot) in sums.iter_mut().zip(dots) {
                     *sum = s.mul_add(s.to_f(*dot), scale, *sum);

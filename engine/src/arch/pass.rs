@@ -12,11 +12,12 @@ use crate::tensor::How;
 use std::ops::Range;
 use std::sync::Mutex;
 
-/// Most panels in a chunk of work, and fewest that the most may be, with many tokens.
+/// Most panels in a chunk of work.
 const CHUNK: usize = 256;
-const CHUNK_MANY: usize = 32;
-/// Panels times tokens that a chunk may have beyond that.
+/// Panels times tokens of a chunk, where that is fewer panels,
 const CHUNK_TOKENS: usize = 512;
+/// but not below this, with many tokens: every chunk begins with lines that nobody has asked for.
+const CHUNK_MANY: usize = 32;
 
 /// Whose logits are wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,7 +108,7 @@ impl Own {
     }
 }
 
-/// Panels to hand out at once. Decode walks two at a time, and every chunk begins with lines that nobody has asked for: few large ones.
+/// Panels to hand out at once. Decode walks two at a time: few large ones.
 pub(crate) fn chunk(tokens: usize) -> Sizes {
     match tokens {
         1 => Sizes { least: 4, most: CHUNK, parts: 1 },

@@ -232,7 +232,6 @@ impl<K: Kernel> Matmul<'_, K> {
         let blocks = at_once.div_ceil(K::COLS);
         let n_parts = cols.div_ceil(at_once);
         let panels_bytes = P * self.panel_bytes;
-        let last = (self.panels.data.len() - 1) / panels_bytes;
         for part in 0..n_parts {
             let xs = part * blocks * K::xs::<S>()..((part + 1) * blocks * K::xs::<S>()).min(xs_of_row);
             let bytes = part * blocks * K::BYTES..((part + 1) * blocks * K::BYTES).min(self.panel_bytes);
@@ -245,12 +244,13 @@ impl<K: Kernel> Matmul<'_, K> {
                     *panel = &some[p.min(n_panels - 1) * self.panel_bytes..][bytes.clone()];
                 }
                 // What comes next: the same columns of the next panels, the next columns of the first ones, or the panels after these.
-                let next = match (q < last, part + 1 < n_parts) {
+                let more = (q + 1) * panels_bytes < self.panels.data.len();
+                let next = match (more, part + 1 < n_parts) {
                     (true, _) => panels_bytes,
                     (false, true) => (blocks * K::BYTES).wrapping_sub(q * panels_bytes),
                     (false, false) => panels_bytes.wrapping_sub(part * blocks * K::BYTES),
                 };
-                let part = Part { panels, n_panels, x, xs_of_row, xs: xs.clone(), tokens, first: part == 0 };
+                let block = Part { panels, n_panels, x, xs_of_row, xs: xs.clone(), tokens, first: part == 0 };
                 let mut t = 0;
                 for i in 0..tiles.n {
                     let asks = match self.panels.walk.ahead {
@@ -264,14 +264,14 @@ impl<K: Kernel> Matmul<'_, K> {
                     let of = tiles.tokens(i).len();
                     // Only sizes that occur are compiled.
                     match of {
-                        1 if const { P == 1 } => part.tile::<S, K, 1>(s, t, out, asks),
-                        2 if const { P == 1 } => part.tile::<S, K, 2>(s, t, out, asks),
-                        3 if const { P == 1 } => part.tile::<S, K, 3>(s, t, out, asks),
-                        4 => part.tile::<S, K, 4>(s, t, out, asks),
-                        5 if const { S::TOKENS > 4 } => part.tile::<S, K, 5>(s, t, out, asks),
-                        6 if const { S::TOKENS > 4 } => part.tile::<S, K, 6>(s, t, out, asks),
-                        7 if const { P == 1 && S::TOKENS > 4 } => part.tile::<S, K, 7>(s, t, out, asks),
-                        8 if const { P == 1 && S::TOKENS > 4 } => part.tile::<S, K, 8>(s, t, out, asks),
+                        1 if const { P == 1 } => block.tile::<S, K, 1>(s, t, out, asks),
+                        2 if const { P == 1 } => block.tile::<S, K, 2>(s, t, out, asks),
+                        3 if const { P == 1 } => block.tile::<S, K, 3>(s, t, out, asks),
+                        4 => block.tile::<S, K, 4>(s, t, out, asks),
+                        5 if const { S::TOKENS > 4 } => block.tile::<S, K, 5>(s, t, out, asks),
+                        6 if const { S::TOKENS > 4 } => block.tile::<S, K, 6>(s, t, out, asks),
+                        7 if const { P == 1 && S::TOKENS > 4 } => block.tile::<S, K, 7>(s, t, out, asks),
+                        8 if const { P == 1 && S::TOKENS > 4 } => block.tile::<S, K, 8>(s, t, out, asks),
                         _ => unreachable!("a tile of {of} tokens of {P} panels"),
                     }
                     t += of;

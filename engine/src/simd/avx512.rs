@@ -199,28 +199,23 @@ impl<const VNNI: bool, const BF16: bool> Simd for Avx512<VNNI, BF16> {
     fn dots_of<V: Vectors, const P: usize, const T: usize>(
         self,
         q: [V; P],
-        columns: Columns,
         a: &[Group; T],
         quants: Quants,
     ) -> [[__m512i; T]; P] {
         if !VNNI || P == 1 {
-            return group::dots_of(self, q, columns, a, quants);
+            return group::dots_of(self, q, a, quants);
         }
         let mut out = [[vector!(_mm512_setzero_si512()); T]; P];
         for t in 0..T {
-            let start = self.start_vnni(columns, &a[t], quants);
+            let start = self.start_vnni(Columns::All, &a[t], quants);
             for out in &mut out {
                 out[t] = start;
             }
         }
         // Vector by vector for all tokens: registers hold few of them at a time, and four activations are loaded once for all panels.
         for j in 0..4 {
-            if columns != Columns::Last {
-                self.add_vnni(&q, j, a, quants, &mut out);
-            }
-            if columns != Columns::First {
-                self.add_vnni(&q, j + 4, a, quants, &mut out);
-            }
+            self.add_vnni(&q, j, a, quants, &mut out);
+            self.add_vnni(&q, j + 4, a, quants, &mut out);
         }
         out
     }

@@ -91,9 +91,9 @@ pub(crate) trait Vectors: Copy {
     fn vector<S: Simd>(self, s: S, j: usize) -> S::B;
 }
 
-/// All of them.
+/// The eight vectors.
 #[inline(always)]
-fn all<S: Simd, V: Vectors>(s: S, v: V) -> [S::B; 8] {
+pub(crate) fn all<S: Simd, V: Vectors>(s: S, v: V) -> [S::B; 8] {
     [
         v.vector(s, 0),
         v.vector(s, 1),
@@ -111,13 +111,12 @@ fn all<S: Simd, V: Vectors>(s: S, v: V) -> [S::B; 8] {
 pub(super) fn dots_of<S: Simd, V: Vectors, const P: usize, const T: usize>(
     s: S,
     q: [V; P],
-    columns: Columns,
     a: &[Group; T],
     quants: Quants,
 ) -> [[S::I; T]; P] {
-    let mut out = [s.dots(&all(s, q[0]), columns, a, quants); P];
+    let mut out = [s.dots(&all(s, q[0]), Columns::All, a, quants); P];
     for (out, q) in out.iter_mut().zip(q).skip(1) {
-        *out = s.dots(&all(s, q), columns, a, quants);
+        *out = s.dots(&all(s, q), Columns::All, a, quants);
     }
     out
 }

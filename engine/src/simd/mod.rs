@@ -17,7 +17,7 @@ mod neon_dot;
 mod scalar;
 mod widened;
 
-pub(crate) use group::{Columns, GROUP, Group, Quants, Vectors};
+pub(crate) use group::{Columns, GROUP, Group, Quants, Vectors, all};
 pub(crate) use scalar::Scalar;
 
 use crate::error::{Error, ErrorKind, Result};
@@ -39,7 +39,8 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     const LANES: usize;
     /// Most tokens of a tile of a matrix product, as many as registers hold: a power of two, at most 8.
     const TOKENS: usize;
-    /// Most tokens of a tile of two panels at once, whose activations are loaded once for both; 0 where one panel at a time is faster.
+    /// About how many tokens a tile of two panels at once has, give or take one; their activations are loaded once for both. 0 where one
+    /// panel at a time is faster.
     const PAIR_TOKENS: usize = 0;
     /// How many bf16 a word of activations holds: 1, as f32, or 2, the first in the lower half.
     const BF16S: usize = 1;
@@ -98,16 +99,15 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
         a: &[Group; T],
         quants: Quants,
     ) -> [Self::I; T];
-    /// The same for the vectors of several panels.
+    /// The same of all columns for the vectors of several panels.
     #[inline(always)]
     fn dots_of<V: Vectors, const P: usize, const T: usize>(
         self,
         q: [V; P],
-        columns: Columns,
         a: &[Group; T],
         quants: Quants,
     ) -> [[Self::I; T]; P] {
-        group::dots_of(self, q, columns, a, quants)
+        group::dots_of(self, q, a, quants)
     }
     /// Adds the products of a pair of bf16 of each lane, little-endian, with that of each token: second · second + sum, rounded, then
     /// first · first + that, rounded (as Intel documents VDPBF16PS). `x` is \[words of a pair, tokens\]. No number may be

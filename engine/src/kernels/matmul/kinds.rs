@@ -2,7 +2,7 @@
 
 use super::{Ahead, Input, Kernel};
 use crate::quant::pack::{PANEL_ROWS, Packed, PackedFloat};
-use crate::simd::{Columns, GROUP, Group, Quants, Simd, Uses, Vectors};
+use crate::simd::{Columns, GROUP, Group, Quants, Simd, Uses, Vectors, all};
 use std::marker::PhantomData;
 use std::num::NonZero;
 
@@ -46,17 +46,12 @@ impl<F: Packed> Kernel for Integers<F> {
         ahead: Ahead,
         acc: &mut [[S::F; T]; P],
     ) {
-        let mut groups = blocks.map(|block| Quantized::<F> {
-            block: &block[..F::PACKED_BYTES],
-            group: 0,
-            row,
-            format: PhantomData,
-        });
         for (group, x) in x.as_chunks::<T>().0.iter().take(F::BLOCK_LEN / GROUP).enumerate() {
             let share = F::PACKED_BYTES * GROUP / F::BLOCK_LEN;
-            for g in &mut groups {
-                prefetch::<S, T>(s, g.block, group * share, share, ahead);
-                g.group = group;
+            let mut groups = [Quantized::<F> { block: blocks[0], group, row, format: PhantomData }; P];
+            for p in 0..P {
+                groups[p].block = &blocks[p][..F::PACKED_BYTES];
+                prefetch::<S, T>(s, groups[p].block, group * share, share, ahead);
             }
             integer_groups(s, groups, x, acc);
         }
@@ -98,26 +93,26 @@ fn integer_groups<S: Simd, F: Packed, const P: usize, const T: usize>(
     let quants = Quants { max: F::MAX, offset: F::OFFSET };
     // acc + scale · d · Σ (q − OFFSET) a
     if F::HALVES {
-        let mut scales = [[s.splat(0.0); 2]; P];
         for p in 0..P {
-            scales[p] = F::scales(s, groups[p].block, groups[p].group, groups[p].row);
-        }
-        let first = s.dots_of(groups, Columns::First, x, quants);
-        let last = s.dots_of(groups, Columns::Last, x, quants);
-        for p in 0..P {
-            let scales = scales[p];
+            let q = all(s, groups[p]);
+            let scales = F::scales(s, groups[p].block, groups[p].group, groups[p].row);
+            let first = s.dots(&q, Columns::First, x, quants);
+            let last = s.dots(&q, Columns::Last, x, quants);
             for t in 0..T {
                 let d = s.splat(x[t].d);
-                acc[p][t] = s.mul_add(s.to_f(first[p][t]), s.mul(scales[0], d), acc[p][t]);
-                acc[p][t] = s.mul_add(s.to_f(last[p][t]), s.mul(scales[1], d), acc[p][t]);
+                acc[p][t] = s.mul_add(s.to_f(first[t]), s.mul(scales[0], d), acc[p][t]);
+                acc[p][t] = s.mul_add(s.to_f(last[t]), s.mul(scales[1], d), acc[p][t]);
             }
         }
     } else {
-        let dots = s.dots_of(groups, Columns::All, x, quants);
+        let mut scales = [s.splat(0.0); P];
         for p in 0..P {
-            let [scale, _] = F::scales(s, groups[p].block, groups[p].group, groups[p].row);
+            [scales[p], _] = F::scales(s, groups[p].block, groups[p].group, groups[p].row);
+        }
+        let dots = s.dots_of(groups, x, quants);
+        for p in 0..P {
             for t in 0..T {
-                acc[p][t] = s.mul_add(s.to_f(dots[p][t]), s.mul(scale, s.splat(x[t].d)), acc[p][t]);
+                acc[p][t] = s.mul_add(s.to_f(dots[p][t]), s.mul(scales[p], s.splat(x[t].d)), acc[p][t]);
             }
         }
     }
