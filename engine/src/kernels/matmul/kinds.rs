@@ -92,27 +92,31 @@ fn integer_groups<S: Simd, F: Packed, const P: usize, const T: usize>(
 ) {
     let quants = Quants { max: F::MAX, offset: F::OFFSET };
     // acc + scale · d · Σ (q − OFFSET) a
-    if F::HALVES {
+    if F::PAIRS {
+        let dots = s.dots_of(groups, x, quants);
         for p in 0..P {
-            let q = all(s, groups[p]);
-            let scales = F::scales(s, groups[p].block, groups[p].group, groups[p].row);
-            let first = s.dots(&q, Columns::First, x, quants);
-            let last = s.dots(&q, Columns::Last, x, quants);
+            let [scale, _] = F::scales(s, groups[p].block, groups[p].group, groups[p].row);
             for t in 0..T {
-                let d = s.splat(x[t].d);
-                acc[p][t] = s.mul_add(s.to_f(first[t]), s.mul(scales[0], d), acc[p][t]);
-                acc[p][t] = s.mul_add(s.to_f(last[t]), s.mul(scales[1], d), acc[p][t]);
+                acc[p][t] = s.mul_add(s.to_f(dots[p][t]), s.mul(scale, s.splat(x[t].d)), acc[p][t]);
             }
         }
     } else {
-        let mut scales = [s.splat(0.0); P];
         for p in 0..P {
-            [scales[p], _] = F::scales(s, groups[p].block, groups[p].group, groups[p].row);
-        }
-        let dots = s.dots_of(groups, x, quants);
-        for p in 0..P {
-            for t in 0..T {
-                acc[p][t] = s.mul_add(s.to_f(dots[p][t]), s.mul(scales[p], s.splat(x[t].d)), acc[p][t]);
+            let q = all(s, groups[p]);
+            let scales = F::scales(s, groups[p].block, groups[p].group, groups[p].row);
+            if F::HALVES {
+                let first = s.dots(&q, Columns::First, x, quants);
+                let last = s.dots(&q, Columns::Last, x, quants);
+                for t in 0..T {
+                    let d = s.splat(x[t].d);
+                    acc[p][t] = s.mul_add(s.to_f(first[t]), s.mul(scales[0], d), acc[p][t]);
+                    acc[p][t] = s.mul_add(s.to_f(last[t]), s.mul(scales[1], d), acc[p][t]);
+                }
+            } else {
+                let dots = s.dots(&q, Columns::All, x, quants);
+                for t in 0..T {
+                    acc[p][t] = s.mul_add(s.to_f(dots[t]), s.mul(scales[0], s.splat(x[t].d)), acc[p][t]);
+                }
             }
         }
     }
