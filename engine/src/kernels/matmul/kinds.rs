@@ -91,7 +91,7 @@ fn integer_groups<S: Simd, F: Packed, const P: usize, const T: usize>(
     acc: &mut [[S::F; T]; P],
 ) {
     let quants = Quants { max: F::MAX, offset: F::OFFSET };
-    // acc + scale · d · Σ (q − OFFSET) a
+    // acc + scale · d · Σ (q − OFFSET) a, in the order that is the faster one: of pairs products first, else whole groups and scales first.
     if F::PAIRS {
         let dots = s.dots_of(groups, x, quants);
         for p in 0..P {
