@@ -14,9 +14,9 @@ use std::sync::Mutex;
 
 /// Most panels in a chunk of work.
 const CHUNK: usize = 256;
-/// Panels times tokens of a chunk, where that is fewer panels,
+/// Most panels times tokens in a chunk, as long as that is not fewer than [`CHUNK_MANY`] panels.
 const CHUNK_TOKENS: usize = 512;
-/// but not below this, with many tokens: every chunk begins with lines that nobody has asked for.
+/// Panels that a chunk may have with any number of tokens: each begins with lines that nobody has asked for.
 const CHUNK_MANY: usize = 32;
 
 /// Whose logits are wanted.

@@ -250,7 +250,8 @@ impl<K: Kernel> Matmul<'_, K> {
                     (false, true) => (blocks * K::BYTES).wrapping_sub(q * panels_bytes),
                     (false, false) => panels_bytes.wrapping_sub(part * blocks * K::BYTES),
                 };
-                let block = Part { panels, n_panels, x, xs_of_row, xs: xs.clone(), tokens, first: part == 0 };
+                let columns =
+                    Part { panels, n_panels, x, xs_of_row, xs: xs.clone(), tokens, first: part == 0 };
                 let mut t = 0;
                 for i in 0..tiles.n {
                     let asks = match self.panels.walk.ahead {
@@ -264,14 +265,14 @@ impl<K: Kernel> Matmul<'_, K> {
                     let of = tiles.tokens(i).len();
                     // Only sizes that occur are compiled.
                     match of {
-                        1 if const { P == 1 } => block.tile::<S, K, 1>(s, t, out, asks),
-                        2 if const { P == 1 } => block.tile::<S, K, 2>(s, t, out, asks),
-                        3 if const { P == 1 } => block.tile::<S, K, 3>(s, t, out, asks),
-                        4 => block.tile::<S, K, 4>(s, t, out, asks),
-                        5 if const { S::TOKENS > 4 } => block.tile::<S, K, 5>(s, t, out, asks),
-                        6 if const { S::TOKENS > 4 } => block.tile::<S, K, 6>(s, t, out, asks),
-                        7 if const { P == 1 && S::TOKENS > 4 } => block.tile::<S, K, 7>(s, t, out, asks),
-                        8 if const { P == 1 && S::TOKENS > 4 } => block.tile::<S, K, 8>(s, t, out, asks),
+                        1 if const { P == 1 } => columns.tile::<S, K, 1>(s, t, out, asks),
+                        2 if const { P == 1 } => columns.tile::<S, K, 2>(s, t, out, asks),
+                        3 if const { P == 1 } => columns.tile::<S, K, 3>(s, t, out, asks),
+                        4 => columns.tile::<S, K, 4>(s, t, out, asks),
+                        5 if const { S::TOKENS > 4 } => columns.tile::<S, K, 5>(s, t, out, asks),
+                        6 if const { S::TOKENS > 4 } => columns.tile::<S, K, 6>(s, t, out, asks),
+                        7 if const { P == 1 && S::TOKENS > 4 } => columns.tile::<S, K, 7>(s, t, out, asks),
+                        8 if const { P == 1 && S::TOKENS > 4 } => columns.tile::<S, K, 8>(s, t, out, asks),
                         _ => unreachable!("a tile of {of} tokens of {P} panels"),
                     }
                     t += of;

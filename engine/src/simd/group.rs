@@ -91,9 +91,9 @@ pub(crate) trait Vectors: Copy {
     fn vector<S: Simd>(self, s: S, j: usize) -> S::B;
 }
 
-/// The eight vectors.
+/// All eight vectors of a group.
 #[inline(always)]
-pub(crate) fn all<S: Simd, V: Vectors>(s: S, v: V) -> [S::B; 8] {
+pub(crate) fn unpack<S: Simd, V: Vectors>(s: S, v: V) -> [S::B; 8] {
     [
         v.vector(s, 0),
         v.vector(s, 1),
@@ -114,9 +114,9 @@ pub(super) fn dots_of<S: Simd, V: Vectors, const P: usize, const T: usize>(
     a: &[Group; T],
     quants: Quants,
 ) -> [[S::I; T]; P] {
-    let mut out = [s.dots(&all(s, q[0]), Columns::All, a, quants); P];
+    let mut out = [s.dots(&unpack(s, q[0]), Columns::All, a, quants); P];
     for (out, q) in out.iter_mut().zip(q).skip(1) {
-        *out = s.dots(&all(s, q), Columns::All, a, quants);
+        *out = s.dots(&unpack(s, q), Columns::All, a, quants);
     }
     out
 }

@@ -17,7 +17,7 @@ mod neon_dot;
 mod scalar;
 mod widened;
 
-pub(crate) use group::{Columns, GROUP, Group, Quants, Vectors, all};
+pub(crate) use group::{Columns, GROUP, Group, Quants, Vectors, unpack};
 pub(crate) use scalar::Scalar;
 
 use crate::error::{Error, ErrorKind, Result};

@@ -2,7 +2,7 @@
 
 use super::{Ahead, Input, Kernel};
 use crate::quant::pack::{PANEL_ROWS, Packed, PackedFloat};
-use crate::simd::{Columns, GROUP, Group, Quants, Simd, Uses, Vectors, all};
+use crate::simd::{Columns, GROUP, Group, Quants, Simd, Uses, Vectors, unpack};
 use std::marker::PhantomData;
 use std::num::NonZero;
 
@@ -102,7 +102,7 @@ fn integer_groups<S: Simd, F: Packed, const P: usize, const T: usize>(
         }
     } else {
         for p in 0..P {
-            let q = all(s, groups[p]);
+            let q = unpack(s, groups[p]);
             let scales = F::scales(s, groups[p].block, groups[p].group, groups[p].row);
             if F::HALVES {
                 let first = s.dots(&q, Columns::First, x, quants);
